@@ -1,0 +1,121 @@
+"""Optimizer and scheduler as a spec names them: a class of torch.optim and its hyperparameters."""
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal, Self
+
+from pydantic import Field, ModelWrapValidatorHandler, model_serializer, model_validator
+from pydantic_core import PydanticCustomError
+
+from app.domain.catalogue import OPTIMIZERS, SCHEDULERS, canonical_name, hyperparameter_class
+from app.domain.frozen import Frozen
+
+Value = float | int | bool | str | None | tuple[float | None, ...]
+"""A hyperparameter's value, as torch takes it."""
+
+DEFAULT_OPTIMIZER: Final = "Adam"
+
+
+class _Named(Frozen):
+    """A class of the catalogue with every hyperparameter resolved.
+
+    On the wire it is flat: {"name": "Adam", "lr": 0.1, "betas": [0.9, 0.999], ...}.
+    """
+
+    name: str
+    hyperparameters: dict[str, Value] = Field(default_factory=dict)
+
+    @model_serializer
+    def flatten(self) -> dict[str, Any]:
+        """Return the flat form, name first."""
+        return {"name": self.name, **self.hyperparameters}
+
+
+def _resolve(given: object, kind: Literal["optimizers", "schedulers"]) -> dict[str, Any]:
+    """Return name and complete hyperparameters from a bare name or a flat object.
+
+    Raises:
+        PydanticCustomError: The name is unknown.
+        ValidationError: A hyperparameter is unknown or out of bounds.
+    """
+    flat: dict[str, Any]
+    if isinstance(given, str):
+        flat = {"name": given}
+    elif isinstance(given, Mapping):
+        flat = {str(key): value for key, value in given.items()}
+    else:
+        raise PydanticCustomError("wrong-type", "Give a name, or an object with a name")
+    typed = flat.pop("name", DEFAULT_OPTIMIZER if kind == "optimizers" else None)
+    name = canonical_name(typed, kind) if isinstance(typed, str) else None
+    if name is None:
+        raise PydanticCustomError(
+            "unknown-name",
+            "This is not a name that torch knows",
+            {
+                "got": typed if isinstance(typed, str) else None,
+                "allowed": list(OPTIMIZERS if kind == "optimizers" else SCHEDULERS),
+            },
+        )
+    values = hyperparameter_class(name, kind).model_validate(flat)
+    return {
+        "name": name,
+        "hyperparameters": {field: getattr(values, field) for field in type(values).model_fields},
+    }
+
+
+class OptimizerSpec(_Named):
+    """One optimizer of torch.optim, e.g. {"name": "SGD", "lr": 0.1, "momentum": 0.9}."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def resolve(cls, given: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:  # noqa: ANN401
+        """Accept a bare name, the flat object, or an OptimizerSpec."""
+        return given if isinstance(given, cls) else handler(_resolve(given, "optimizers"))
+
+    @property
+    def lr(self) -> float | None:
+        """The learning rate; None when it is "auto"."""
+        value = self.hyperparameters["lr"]
+        return float(value) if isinstance(value, int | float) else None
+
+
+class SchedulerSpec(_Named):
+    """One learning-rate scheduler of torch.optim.lr_scheduler, stepped once an update."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def resolve(cls, given: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:  # noqa: ANN401
+        """Accept a bare name, the flat object, or a SchedulerSpec."""
+        return given if isinstance(given, cls) else handler(_resolve(given, "schedulers"))
+
+
+class Contender(Frozen):
+    """One optimizer of a comparison and the label under which it is ranked and drawn."""
+
+    optimizer: OptimizerSpec
+    label: str = Field(min_length=1, max_length=60)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def resolve(cls, given: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:  # noqa: ANN401
+        """Accept a bare name, a flat object with an optional label, or a Contender."""
+        if isinstance(given, cls):
+            return given
+        label: object = None
+        if isinstance(given, Mapping):
+            given = dict(given)
+            label = given.pop("label", None)
+        optimizer = OptimizerSpec.model_validate(given)
+        return handler(
+            {"optimizer": optimizer, "label": make_label(optimizer) if label is None else label}
+        )
+
+    @model_serializer
+    def flatten(self) -> dict[str, Any]:
+        """Return the flat form: the optimizer's own fields and the label."""
+        return {**self.optimizer.flatten(), "label": self.label}
+
+
+def make_label(optimizer: OptimizerSpec) -> str:
+    """Return a short name for a legend: the class and its learning rate."""
+    lr = optimizer.hyperparameters["lr"]
+    return f"{optimizer.name} lr {lr:g}" if isinstance(lr, float | int) else optimizer.name

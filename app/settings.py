@@ -1,0 +1,59 @@
+"""Every environment variable of every process, prefix FITJOBS_, with its unit and its bounds."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """What the environment may change; read once in an entry point and passed down.
+
+    Attributes:
+        host: Address that the API listens on.
+        port: TCP port of the API.
+        data_dir: Where `fitjobs up` keeps its Redis, its lock and its log.
+        redis_url: Redis, Sentinel or Valkey to use; unset, `fitjobs up` starts its own.
+        namespace: First part of every key, so that several services can share one Redis.
+        cpu_workers: CPU worker processes that `fitjobs up` starts.
+        log_format: "text" for people, "json" for machines.
+        log_level: Least severe level that is written.
+        api_keys: Keys that clients must send as "Authorization: Bearer"; empty lets everyone in.
+        max_body_bytes: Largest request body.
+        max_queued_jobs: Jobs that may wait; beyond, a submit is a 503.
+        max_wait_seconds: Longest ?wait; proxies cut at 60.
+        retention_seconds: How long a finished job is kept.
+        idempotency_seconds: How long an Idempotency-Key is remembered after its job's end.
+        queue_timeout_seconds: A job that waits longer than this fails with queue-time-exceeded.
+        lease_seconds: A worker silent for this long has lost its job.
+        heartbeat_seconds: How often a worker renews its lease.
+        recovery_seconds: How often lost jobs and lost wake-ups are looked for.
+        max_fruitless_attempts: Attempts without a new step before a job is worker-lost.
+        store_timeout_seconds: How long the API waits for Redis before it answers 503.
+        worker_max_memory_bytes: A worker process above this is replaced after its job.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="FITJOBS_", frozen=True, extra="forbid")
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    data_dir: Path = Path(".fitjobs")
+    redis_url: str | None = None
+    namespace: str = Field(default="fit", pattern=r"^[a-z0-9_-]{1,32}$")
+    cpu_workers: int = Field(default=2, ge=1, le=256)
+    log_format: Literal["text", "json"] = "text"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    api_keys: str = ""
+    max_body_bytes: int = Field(default=8 * 1024 * 1024, ge=1024, le=2**30)
+    max_queued_jobs: int = Field(default=10_000, ge=1, le=1_000_000)
+    max_wait_seconds: float = Field(default=55.0, ge=0, le=600)
+    retention_seconds: int = Field(default=7 * 86_400, ge=1, le=366 * 86_400)
+    idempotency_seconds: int = Field(default=86_400, ge=1, le=30 * 86_400)
+    queue_timeout_seconds: int = Field(default=86_400, ge=1, le=30 * 86_400)
+    lease_seconds: Annotated[float, Field(ge=0.5, le=600)] = 5.0
+    heartbeat_seconds: Annotated[float, Field(ge=0.1, le=60)] = 1.0
+    recovery_seconds: Annotated[float, Field(ge=0.1, le=60)] = 1.0
+    max_fruitless_attempts: int = Field(default=3, ge=1, le=100)
+    store_timeout_seconds: Annotated[float, Field(ge=0.1, le=60)] = 2.0
+    worker_max_memory_bytes: int = Field(default=1536 * 1024 * 1024, ge=2**28, le=2**40)

@@ -1,0 +1,1 @@
+"""The fitjobs worker: claims jobs and runs the torch loop; it knows no HTTP."""

@@ -1,0 +1,75 @@
+"""What passes between the runner and an engine: no torch on one side, no Redis on the other."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from app.domain.data import Columns
+from app.domain.history import Rows
+from app.domain.result import EngineUsed, Exact, Problem, RunResult, StopReason
+from app.domain.spec import ComparisonSpec, FitSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """Some consecutive steps of one run, about 50 ms of them.
+
+    Attributes:
+        rows: The rows that record_every lets through; may be empty.
+        step: Steps made so far.
+        loss: Loss on all points after them; may be inf or NaN.
+        a: Slope after them.
+        b: Intercept after them.
+        stop_reason: Why the run is over; None while it goes on.
+    """
+
+    rows: Rows
+    step: int
+    loss: float
+    a: float
+    b: float
+    stop_reason: StopReason | None = None
+
+
+class Run(Protocol):
+    """One optimizer on one data set, computed block by block."""
+
+    label: str
+    steps: int
+
+    def blocks(self) -> Iterator[Block]:
+        """Compute lazily: the next steps are made when the next block is asked for."""
+        ...
+
+    def result(self, stop_reason: StopReason) -> RunResult:
+        """Describe the run as it stands after the last block."""
+        ...
+
+
+class Prepared(Protocol):
+    """A job's data on its device, the exact answer, and its runs."""
+
+    exact: Exact
+    problem: Problem
+    engine: EngineUsed
+    device: str
+    runs: tuple[Run, ...]
+
+
+class Engine(Protocol):
+    """Turns a spec into runs."""
+
+    def prepare(
+        self, spec: FitSpec | ComparisonSpec, *, columns: Columns | None, device: str
+    ) -> Prepared:
+        """Load or draw the data and solve it exactly.
+
+        Args:
+            spec: What to run.
+            columns: The points when the spec's data are StoredColumns, else None.
+            device: "cpu", "cuda" or "cuda:N".
+
+        Raises:
+            EngineFault: The device or the memory does not suffice.
+        """
+        ...
