@@ -119,3 +119,29 @@ def make_label(optimizer: OptimizerSpec) -> str:
     """Return a short name for a legend: the class and its learning rate."""
     lr = optimizer.hyperparameters["lr"]
     return f"{optimizer.name} lr {lr:g}" if isinstance(lr, float | int) else optimizer.name
+
+
+def check_pair(optimizer: OptimizerSpec, scheduler: SchedulerSpec | None, *, steps: int) -> None:
+    """Refuse a scheduler that torch would refuse to put on this optimizer.
+
+    Raises:
+        PydanticCustomError: It would cycle a momentum that is not there, or end too early.
+    """
+    if scheduler is None:
+        return
+    cycles = scheduler.hyperparameters.get("cycle_momentum", False)
+    if cycles and not {"momentum", "betas"} & optimizer.hyperparameters.keys():
+        raise PydanticCustomError(
+            "torch-rule",
+            "{scheduler} cycles the momentum and {optimizer} has none: "
+            'set "cycle_momentum": false in the scheduler',
+            {"scheduler": scheduler.name, "optimizer": optimizer.name},
+        )
+    total = scheduler.hyperparameters.get("total_steps")
+    if isinstance(total, int) and total < steps:
+        raise PydanticCustomError(
+            "torch-rule",
+            "{scheduler} ends after {total} steps and the fit makes up to {steps}: "
+            "leave total_steps out, or raise it",
+            {"scheduler": scheduler.name, "total": total, "steps": steps},
+        )

@@ -10,6 +10,14 @@ DATA_PRESETS: Final[Mapping[str, str]] = {
     "outliers": "100 points of y = 2x + 1 + 0.1 N(0, 1), every tenth thrown up by 10.",
 }
 
+DATA_PRESET_POINTS: Final[Mapping[str, int]] = {
+    "classic": 1000,
+    "noisy": 1000,
+    "far": 1000,
+    "outliers": 100,
+}
+"""How many points each data preset has."""
+
 _WEAK_OPTIMIZERS: Final = (
     {"name": "Adam", "label": "Adam"},
     {"name": "SGD", "lr": 0.0001, "label": "SGD"},

@@ -205,4 +205,3 @@ def _digits(value: float) -> str:
     if value == 0 or plain_from <= abs(value) < plain_to:
         return f"{value:.4f}"
     return f"{value:.4g}"
-

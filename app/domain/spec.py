@@ -7,7 +7,13 @@ from pydantic_core import PydanticCustomError
 
 from app.domain.data import Columns, Data, Preset
 from app.domain.frozen import Frozen
-from app.domain.optimizers import DEFAULT_OPTIMIZER, Contender, OptimizerSpec, SchedulerSpec
+from app.domain.optimizers import (
+    DEFAULT_OPTIMIZER,
+    Contender,
+    OptimizerSpec,
+    SchedulerSpec,
+    check_pair,
+)
 
 MAX_STEPS: Final = 10_000_000
 MAX_CONTENDERS: Final = 64
@@ -16,7 +22,9 @@ MAX_HISTORY_ROWS: Final = 1_000_000
 LARGEST_FLOAT32: Final = 3.4e38
 LARGEST_START: Final = 1e30
 
-TagText = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f]*$")]
+TagText = Annotated[
+    str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f]*$")
+]
 TagName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 Device = Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda(:[0-9]{1,2})?)$")]
 Loss = Literal["mse", "l1", "huber", "smooth_l1"]
@@ -105,7 +113,7 @@ class _Spec(Frozen):
             if rows > MAX_HISTORY_ROWS:
                 raise PydanticCustomError(
                     "too-many-rows",
-                    'This would record {rows} rows, at most 1,000,000 are kept: raise record_every '
+                    "This would record {rows} rows, at most 1,000,000 are kept: raise record_every "
                     'or leave it "auto"',
                     {"rows": rows},
                 )
@@ -129,6 +137,11 @@ class FitSpec(_Spec):
     kind: Literal["fit"] = "fit"
     optimizer: OptimizerSpec = OptimizerSpec.model_validate(DEFAULT_OPTIMIZER)
 
+    @model_validator(mode="after")
+    def _check_pairs(self) -> Self:
+        check_pair(self.optimizer, self.scheduler, steps=self.steps)
+        return self
+
 
 class ComparisonSpec(_Spec):
     """Several optimizers on the same bytes, start and seed.
@@ -143,11 +156,18 @@ class ComparisonSpec(_Spec):
     preset: str | None = None
     optimizers: Annotated[tuple[Contender, ...], Field(strict=False)] = Field(
         default=tuple(
-            Contender.model_validate(name) for name in ("Adam", "SGD", "Adagrad", "RMSprop", "LBFGS")
+            Contender.model_validate(name)
+            for name in ("Adam", "SGD", "Adagrad", "RMSprop", "LBFGS")
         ),
         min_length=1,
         max_length=MAX_CONTENDERS,
     )
+
+    @model_validator(mode="after")
+    def _check_pairs(self) -> Self:
+        for contender in self.optimizers:
+            check_pair(contender.optimizer, self.scheduler, steps=self.steps)
+        return self
 
     @model_validator(mode="after")
     def _check_labels(self) -> Self:
@@ -171,7 +191,9 @@ def run_specs(spec: FitSpec | ComparisonSpec) -> tuple[tuple[str, FitSpec], ...]
     if isinstance(spec, FitSpec):
         return ((spec.optimizer.name, spec),)
     shared: dict[str, Any] = {
-        field: getattr(spec, field) for field in _Spec.model_fields if field in spec.model_fields_set
+        field: getattr(spec, field)
+        for field in _Spec.model_fields
+        if field in spec.model_fields_set
     }
     return tuple(
         (contender.label, FitSpec.model_construct(**shared, optimizer=contender.optimizer))
