@@ -1,0 +1,99 @@
+# What a developer runs; `make` alone prints the list. CI calls the same targets.
+
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/ready
+PYTEST := $(PY) -m pytest
+PYTEST_ARGS ?=
+# Only GNU make 4 can keep the output of parallel checks apart.
+SYNC := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
+QUICK_TESTS := $(wildcard tests/unit tests/meta)
+LINTED := app worker tests benchmarks .ci
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check types acceptance coverage bench catalogue openapi lock fix clean
+.PHONY: check-format check-lint check-types check-imports check-spelling check-dependencies check-tests
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+run: $(READY) ## start Redis, workers and API here, run the classic job, keep serving
+	@$(VENV)/bin/fitjobs up --demo
+
+test: $(READY) ## run every test; PYTEST_ARGS="-k lease" narrows it
+	@$(PYTEST) $(PYTEST_ARGS)
+
+check: $(READY) ## what to run before a commit: format, lint, types, imports, spelling, quick tests
+	@$(MAKE) --no-print-directory -j 2 $(SYNC) check-tests check-types check-lint check-format \
+		check-imports check-spelling check-dependencies
+	@echo "check: all good"
+
+types: $(READY) ## check types a second time, with pyright
+	@PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(VENV)/bin/pyright
+
+acceptance: $(READY) ## test the real processes: start, submit, stop, kill, restart
+	@$(PYTEST) tests/acceptance $(PYTEST_ARGS)
+
+coverage: $(READY) ## run every test, measure branches in all processes, fail below 95 %
+	@$(VENV)/bin/coverage erase
+	@$(VENV)/bin/coverage run -m pytest $(PYTEST_ARGS)
+	@$(VENV)/bin/coverage combine --quiet
+	@$(VENV)/bin/coverage report
+
+bench: $(READY) ## measure, side by side with the peers
+	@for file in benchmarks/[!_]*.py; do \
+		[ -e "$$file" ] || { echo "bench: benchmarks/ is empty"; break; }; \
+		echo "bench: $$file"; $(PY) "$$file" || exit 1; \
+	done
+
+catalogue: $(READY) ## rewrite app/domain/catalogue.json from the installed torch
+	@$(PY) -m worker.catalogue
+
+openapi: $(READY) ## rewrite docs/openapi.json from the routes
+	@$(PY) .ci/openapi.py
+
+lock: $(READY) ## resolve all dependencies afresh and rewrite requirements.lock
+	@echo "lock: resolving, a minute or two"
+	@$(PY) .ci/lock.py
+
+fix: $(READY) ## let ruff mend and format what it can
+	@$(VENV)/bin/ruff check --fix $(LINTED)
+	@$(VENV)/bin/ruff format $(LINTED)
+
+clean: ## remove the environment, caches and reports; jobs in .fitjobs stay
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@rm -rf .coverage .coverage.* coverage.xml dist build
+	@find . -name __pycache__ -prune -exec rm -rf {} +
+
+check-format:
+	@$(VENV)/bin/ruff format --check --quiet $(LINTED)
+	@echo "check: format"
+
+check-lint:
+	@$(VENV)/bin/ruff check --quiet $(LINTED)
+	@echo "check: lint"
+
+check-types:
+	@$(VENV)/bin/mypy --no-error-summary
+	@echo "check: types"
+
+check-imports:
+	@$(VENV)/bin/lint-imports --no-timing > .lint-imports.out 2>&1 || { cat .lint-imports.out; rm -f .lint-imports.out; exit 1; }
+	@rm -f .lint-imports.out
+	@echo "check: imports"
+
+check-spelling:
+	@$(VENV)/bin/codespell
+	@echo "check: spelling"
+
+check-dependencies:
+	@$(VENV)/bin/deptry . > .deptry.out 2>&1 || { cat .deptry.out; rm -f .deptry.out; exit 1; }
+	@rm -f .deptry.out
+	@echo "check: dependencies"
+
+check-tests:
+	@$(PYTEST) -q $(QUICK_TESTS)
+
+$(READY): requirements.lock pyproject.toml
+	@sh .ci/venv $(VENV)
+	@touch $@
