@@ -126,10 +126,12 @@ class Preset(Frozen):
     Attributes:
         preset: Its name.
         points: Take only the first so many of its points; None takes all.
+        seed: Fixes the draw; None takes the spec's seed.
     """
 
     preset: Literal["classic", "noisy", "far", "outliers"]
     points: Annotated[int, Field(ge=1, le=MAX_POINTS)] | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
 
 
 class Generator(Frozen):

@@ -4,7 +4,7 @@ import difflib
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -107,12 +107,10 @@ def _real_path(details: ErrorDetails, given: Mapping[str, Any]) -> list[str | in
     here: Any = given
     location = details["loc"]
     for i, part in enumerate(location):
-        if isinstance(here, Mapping) and part in here:
+        is_index = isinstance(here, list) and isinstance(part, int) and 0 <= part < len(here)
+        if is_index or (isinstance(here, Mapping) and part in here):
             path.append(part)
-            here = here[part]
-        elif isinstance(here, list) and isinstance(part, int) and 0 <= part < len(here):
-            path.append(part)
-            here = here[part]
+            here = here[cast("Any", part)]
         elif details["type"] == "missing" and i == len(location) - 1:
             path.append(part)
     return path
@@ -174,30 +172,27 @@ def _unknown_field(path: Sequence[str | int], given: Mapping[str, Any], *, kind:
 
 def _fields_at(path: Sequence[str | int], given: Mapping[str, Any], *, kind: str) -> list[str]:
     """Name the fields that may stand where an unknown one was found."""
-    if not path:
-        if kind == "fit":
-            return [*FitSpec.model_fields, "lr"]
-        return list(ComparisonSpec.model_fields)
-    match path[0]:
-        case "optimizer":
-            return ["name", *_hyperparameters(given["optimizer"], "optimizers")]
-        case "optimizers" if len(path) > 1 and isinstance(path[1], int):
-            names = _hyperparameters(given["optimizers"][path[1]], "optimizers")
-            return ["name", "label", *names]
-        case "scheduler":
-            return ["name", *_hyperparameters(given["scheduler"], "schedulers")]
-        case "stop":
-            return list(Stop.model_fields)
-        case "init":
-            return list(Start.model_fields)
-        case "data":
-            nested = len(path) > 1
-            return list(Generator.model_fields) if nested else ["x", "y", *_DATA_FORMS]
-        case _:
-            return []
+    match list(path):
+        case []:
+            own = ComparisonSpec.model_fields if kind == "comparison" else FitSpec.model_fields
+            return [*own, *(["lr"] if kind == "fit" else [])]
+        case ["optimizer"]:
+            fields = ["name", *_hyperparameters(given["optimizer"], "optimizers")]
+        case ["optimizers", int(i)]:
+            fields = ["name", "label", *_hyperparameters(given["optimizers"][i], "optimizers")]
+        case ["scheduler"]:
+            fields = ["name", *_hyperparameters(given["scheduler"], "schedulers")]
+        case other:
+            fields = list(_NESTED_FIELDS.get(tuple(other), ()))
+    return fields
 
 
-_DATA_FORMS: Final = ("preset", "points", "generate", "job")
+_NESTED_FIELDS: Final[Mapping[tuple[str | int, ...], tuple[str, ...]]] = {
+    ("stop",): tuple(Stop.model_fields),
+    ("init",): tuple(Start.model_fields),
+    ("data",): ("x", "y", "preset", "points", "seed", "generate", "job"),
+    ("data", "generate"): tuple(Generator.model_fields),
+}
 
 
 def _hyperparameters(flat: object, part: Literal["optimizers", "schedulers"]) -> list[str]:

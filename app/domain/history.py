@@ -39,7 +39,7 @@ class Rows:
 
     def columns(self) -> "dict[str, array[int] | array[float]]":
         """Return the columns that exist by name, in the order of the contract."""
-        named = {
+        named: dict[str, array[int] | array[float] | None] = {
             "step": self.step,
             "loss": self.loss,
             "excess_loss": self.excess_loss,

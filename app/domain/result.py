@@ -16,6 +16,7 @@ class StopReason(StrEnum):
     PATIENCE = "patience"
     DIVERGED = "diverged"
     CANCELLED = "cancelled"
+    TIME_LIMIT = "time_limit"
 
 
 class Point(Frozen):

@@ -118,7 +118,7 @@ class _Spec(Frozen):
                     {"rows": rows},
                 )
         if self.dtype == "float32" and isinstance(self.data, Columns):
-            largest = max(max(map(abs, self.data.x)), max(map(abs, self.data.y)))
+            largest = max(map(abs, (*self.data.x, *self.data.y)))
             if largest > LARGEST_FLOAT32:
                 raise PydanticCustomError(
                     "out-of-range", "A value of data does not fit a float32: use dtype float64"

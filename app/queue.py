@@ -1,0 +1,99 @@
+"""The send-only side of Celery: wakes workers; what they then run stands in the store.
+
+A message carries nothing but the name of the queue. It may be lost or repeated at will: the
+claim takes the next ready job, and recovery sends what is missing.
+"""
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, Protocol
+
+from celery import Celery
+from kombu import Queue
+
+from app.log import fields
+from app.settings import Settings
+from app.store.connect import broker_url
+
+TASK_NAME: Final = "fitjobs.wake"
+QUEUES: Final = ("cpu", "cuda")
+
+_LOG = logging.getLogger(__name__)
+
+
+class Wake(Protocol):
+    """Tells one worker of a queue that a job may be ready."""
+
+    def __call__(self, queue: str) -> None:
+        """Send a wake-up, or lose it."""
+        ...
+
+
+def celery_settings(settings: Settings) -> dict[str, Any]:
+    """Return the Celery settings that sender and worker share.
+
+    Args:
+        settings: Names the namespace of the broker's keys.
+    """
+    return {
+        "task_queues": [Queue(name) for name in QUEUES],
+        "task_default_queue": "cpu",
+        "task_create_missing_queues": False,
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        # The job's record is the result; Celery's own would be a second truth.
+        "task_ignore_result": True,
+        "result_backend": None,
+        # A submit must not wait for the broker: recovery sends what is lost.
+        "task_publish_retry": False,
+        "broker_connection_timeout": 2,
+        "broker_transport_options": {
+            "global_keyprefix": f"{{{settings.namespace}}}:celery:",
+            "socket_connect_timeout": 2,
+            # A silent BRPOP is dropped after about 1 + 2 x this many seconds (kombu 5.7).
+            "health_check_interval": 10,
+            "visibility_timeout": 60,
+        },
+    }
+
+
+def make_queue(settings: Settings, url: str) -> Celery:
+    """Return a Celery app that can only send.
+
+    Args:
+        settings: Names the namespace.
+        url: The Redis that holds the jobs; the wake-ups share its fate.
+    """
+    queue = Celery("fitjobs", broker=broker_url(url), set_as_current=False)
+    queue.conf.update(celery_settings(settings))
+    return queue
+
+
+def send_wake(queue: Celery, name: str) -> None:
+    """Send one wake-up; a broker that is away is logged, not raised.
+
+    Args:
+        queue: From make_queue.
+        name: "cpu" or "cuda".
+    """
+    try:
+        queue.send_task(TASK_NAME, queue=name, ignore_result=True, retry=False)
+    except Exception as error:  # noqa: BLE001  # kombu raises whatever its transport raises
+        _LOG.warning("queue.wake_lost", extra=fields(queue=name, error=type(error).__name__))
+
+
+class Waker:
+    """Sends wake-ups from a thread of its own, so that the event loop never waits for a broker."""
+
+    def __init__(self, queue: Celery) -> None:
+        self._queue = queue
+        self._sender = ThreadPoolExecutor(max_workers=1, thread_name_prefix="wake")
+
+    def __call__(self, queue: str) -> None:
+        """Send one wake-up soon."""
+        self._sender.submit(send_wake, self._queue, queue)
+
+    def close(self) -> None:
+        """Drop what has not been sent and give the connection back."""
+        self._sender.shutdown(wait=True, cancel_futures=True)
+        self._queue.close()
