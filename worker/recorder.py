@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from app.domain.errors import StoreUnavailable
@@ -40,23 +41,20 @@ class Recorder:
     def add(self, rows: Rows, *, progress: Progress) -> None:
         """Keep rows of the run that `progress` names, and write them when it is time.
 
-        A store that is away costs nothing but delay: the rows stay here until it is back.
+        A store that is away costs nothing but delay: the rows stay here until it is back. Flush
+        before the first row of another run.
 
         Raises:
             LeaseLost: Another attempt has taken the job.
         """
-        if progress.run != self._run:
-            self.flush()
-            self._run = progress.run
+        self._run = progress.run
         if len(rows):
             self._pending.append(rows)
         self._progress = progress
         if self._clock() < self._due:
             return
-        try:
+        with suppress(StoreUnavailable):
             self._write(with_event=True)
-        except StoreUnavailable:
-            pass
         self._wait = min(2 * self._wait, RECORD_SECONDS)
         self._due = self._clock() + self._wait
 

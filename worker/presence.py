@@ -1,0 +1,52 @@
+"""Tells the store that this worker process lives, so that the service knows its devices."""
+
+import logging
+import threading
+from typing import Final
+
+from app.domain.errors import StoreUnavailable
+from app.domain.job import WorkerInfo
+from app.store.runs import RunStore
+
+ANNOUNCE_SECONDS: Final = 2.0
+PRESENCE_SECONDS: Final = 7
+"""Three missed announcements and a bit."""
+
+_LOG = logging.getLogger(__name__)
+
+
+class Presence:
+    """A thread that announces a worker until it is closed.
+
+    Args:
+        runs: Where to announce.
+        info: Who lives.
+    """
+
+    def __init__(self, runs: RunStore, info: WorkerInfo) -> None:
+        self._runs = runs
+        self._info = info
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._announce, name="presence", daemon=True)
+
+    def start(self) -> None:
+        """Announce now and from now on."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop announcing and take the announcement back."""
+        self._over.set()
+        self._thread.join()
+        try:
+            self._runs.retire(self._info.name)
+        except StoreUnavailable:
+            _LOG.debug("presence.not_retired")
+
+    def _announce(self) -> None:
+        while True:
+            try:
+                self._runs.announce(self._info, ttl_seconds=PRESENCE_SECONDS)
+            except StoreUnavailable:
+                _LOG.debug("presence.not_announced")
+            if self._over.wait(ANNOUNCE_SECONDS):
+                return

@@ -1,0 +1,282 @@
+"""One attempt at a job: claim, drive the engine block by block, record, obey, finish.
+
+It knows the store and the engine's contract, and reaches neither torch nor Celery.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from app.domain.errors import EngineFault, JobErrorType, LeaseLost, StoreUnavailable
+from app.domain.job import JobError, Progress, Status
+from app.domain.ranking import crown, rank
+from app.domain.result import DeviceUsed, Outcome, RunResult, StopReason
+from app.domain.spec import ComparisonSpec
+from app.log import bound, fields
+from app.settings import Settings
+from app.store.runs import Claim, RunStore
+from worker.contract import Block, Engine, Prepared, Run
+from worker.lease import Lease
+from worker.recorder import Recorder
+
+STORE_RETRY_SECONDS: Final = 0.25
+
+_LOG = logging.getLogger(__name__)
+
+
+class _Drained(Exception):  # noqa: N818  # not an error: the worker was asked to stop
+    """The worker stops; the job goes back to the queue."""
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """What one attempt knows while it runs."""
+
+    claim: Claim
+    lease: Lease
+    recorder: Recorder
+    started: float
+    prepared: Prepared | None = None
+    results: list[RunResult] = field(default_factory=list[RunResult])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runner:
+    """Runs jobs one at a time.
+
+    Attributes:
+        runs: The store as a worker sees it.
+        engine: What computes.
+        settings: Heartbeat and lease.
+        is_draining: Whether this process was asked to stop.
+        clock: Seconds that only rise.
+    """
+
+    runs: RunStore
+    engine: Engine
+    settings: Settings
+    is_draining: Callable[[], bool] = lambda: False
+    clock: Callable[[], float] = time.monotonic
+
+    def work(self, queue: str, *, worker: str) -> str | None:
+        """Claim the next ready job and bring it to an end.
+
+        Args:
+            queue: "cpu" or "cuda".
+            worker: Name of this process, told in the job.
+
+        Returns:
+            The job's id, None when nothing was ready.
+
+        Raises:
+            StoreUnavailable: Redis is away and nothing was claimed.
+        """
+        claim = self.runs.claim(queue, worker=worker, device=queue)
+        if claim is None:
+            return None
+        with bound(job_id=claim.record.id, attempt=claim.attempt):
+            _LOG.info("job.started", extra=fields(worker=worker, kind=claim.record.spec.kind))
+            self._attempt(claim)
+        return claim.record.id
+
+    def _attempt(self, claim: Claim) -> None:
+        lease = Lease(self.runs, claim, heartbeat_seconds=self.settings.heartbeat_seconds)
+        with lease:
+            recorder = Recorder(self.runs, claim, clock=self.clock)
+            attempt = _Attempt(claim, lease, recorder, self.clock())
+            try:
+                status, error = self._run_all(attempt)
+                self._finish(attempt, status, error)
+            except LeaseLost:
+                _LOG.warning("job.lease_lost")
+            except _Drained:
+                self._insist(lambda: self.runs.release(claim))
+                _LOG.info("job.released")
+
+    def _run_all(self, attempt: _Attempt) -> tuple[Status, JobError | None]:
+        """Run every run of the job; turn whatever stops it into a status and an error."""
+        try:
+            prepared = attempt.prepared = self._prepare(attempt.claim)
+            for index, run in enumerate(prepared.runs):
+                reason = self._drive(attempt, index, run)
+                attempt.results.append(run.result(reason))
+                self._insist(attempt.recorder.flush)
+                if reason is StopReason.CANCELLED:
+                    return Status.CANCELLED, None
+                if reason is StopReason.TIME_LIMIT:
+                    return Status.FAILED, _time_limit(attempt, run)
+        except (LeaseLost, _Drained):
+            raise
+        except EngineFault as fault:
+            return Status.FAILED, JobError(
+                type=fault.error_type, detail=fault.detail, retryable=False
+            )
+        except MemoryError:
+            detail = "The worker has not enough memory for this job: send fewer points"
+            return Status.FAILED, JobError(
+                type=JobErrorType.OUT_OF_MEMORY, detail=detail, retryable=True
+            )
+        except Exception:
+            # The top of the attempt: a fault of ours must end the job, and be told to us.
+            _LOG.exception("job.crashed")
+            detail = "The worker failed in a way that it does not know; its log has the cause"
+            return Status.FAILED, JobError(
+                type=JobErrorType.INTERNAL, detail=detail, retryable=True
+            )
+        return _judge(attempt)
+
+    def _prepare(self, claim: Claim) -> Prepared:
+        record = claim.record
+        # A job routed to a cpu worker runs on cpu, whatever the spec would have liked.
+        on_cpu = record.device.queue == "cpu"
+        requested = record.spec.device
+        device = "cpu" if on_cpu else requested if requested.startswith("cuda") else "cuda"
+        prepared = self.engine.prepare(record.spec, columns=claim.columns, device=device)
+        self._insist(
+            lambda: self.runs.describe(
+                claim,
+                device=DeviceUsed(
+                    requested=record.device.requested,
+                    queue=record.device.queue,
+                    used=prepared.device,
+                    worker=claim.worker,
+                    reason=record.device.reason,
+                ),
+                engine=prepared.engine,
+            )
+        )
+        return prepared
+
+    def _drive(self, attempt: _Attempt, index: int, run: Run) -> StopReason:
+        """Compute one run until it stops by itself or is stopped."""
+        before = sum(result.steps for result in attempt.results)
+        total = max(1, _most_steps(attempt))
+        for block in run.blocks():
+            attempt.recorder.add(
+                block.rows, progress=_progress(block, index, run, before=before, total=total)
+            )
+            reason = block.stop_reason or self._interruption(attempt)
+            if reason is not None:
+                return reason
+        raise EngineFault(
+            "The engine ended without a reason", error_type=JobErrorType.INTERNAL
+        )
+
+    def _interruption(self, attempt: _Attempt) -> StopReason | None:
+        """Look up, between two blocks, whether somebody wants this to end.
+
+        Raises:
+            LeaseLost: Another attempt has taken the job.
+            _Drained: This process was asked to stop.
+        """
+        if attempt.lease.is_lost:
+            raise LeaseLost("The lease was lost while a block was computed")
+        if self.is_draining():
+            raise _Drained
+        try:
+            if self.runs.is_cancel_requested(attempt.claim):
+                return StopReason.CANCELLED
+        except StoreUnavailable:
+            # Go on computing; nobody can ask for anything while Redis is away.
+            _LOG.debug("job.cancel_unknown")
+        if self.clock() - attempt.started > attempt.claim.record.spec.timeout_seconds:
+            return StopReason.TIME_LIMIT
+        return None
+
+    def _finish(self, attempt: _Attempt, status: Status, error: JobError | None) -> None:
+        """Write everything that is known, then the terminal status."""
+        outcome = _make_outcome(attempt)
+        self._insist(attempt.recorder.flush)
+        self._insist(
+            lambda: self.runs.finish(
+                attempt.claim, status=status, outcome=outcome, error=error
+            )
+        )
+        seconds = round(self.clock() - attempt.started, 4)
+        _LOG.info("job.finished", extra=fields(status=str(status), run_seconds=seconds))
+
+    def _insist(self, write: Callable[[], None]) -> None:
+        """Write until Redis takes it: a finished result waits for Redis, not the other way round.
+
+        Raises:
+            LeaseLost: Another attempt has taken the job meanwhile.
+        """
+        while True:
+            try:
+                write()
+            except StoreUnavailable as away:
+                _LOG.warning("store.away", extra=fields(detail=away.detail))
+                time.sleep(STORE_RETRY_SECONDS)
+            else:
+                return
+
+
+def _most_steps(attempt: _Attempt) -> int:
+    spec = attempt.claim.record.spec
+    return spec.steps * (len(spec.optimizers) if isinstance(spec, ComparisonSpec) else 1)
+
+
+def _progress(block: Block, index: int, run: Run, *, before: int, total: int) -> Progress:
+    """Return where the job stands; `before` and `total` count the steps of all its runs."""
+    return Progress(
+        run=index,
+        step=block.step,
+        steps=run.steps,
+        fraction=min(1.0, (before + block.step) / total),
+        loss=_finite(block.loss),
+        a=_finite(block.a),
+        b=_finite(block.b),
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _make_outcome(attempt: _Attempt) -> Outcome | None:
+    if attempt.prepared is None:
+        return None
+    spec = attempt.claim.record.spec
+    is_comparison = isinstance(spec, ComparisonSpec) and len(attempt.results) > 0
+    return Outcome(
+        exact=attempt.prepared.exact,
+        problem=attempt.prepared.problem,
+        runs=tuple(attempt.results),
+        ranking=rank(attempt.results) if is_comparison else None,
+        winner=crown(attempt.results, tolerance=spec.tolerance) if is_comparison else None,
+    )
+
+
+def _judge(attempt: _Attempt) -> tuple[Status, JobError | None]:
+    """Return how a job ended whose runs all stopped by themselves: one finite line is success."""
+    if any(result.a is not None for result in attempt.results):
+        return Status.SUCCEEDED, None
+    return Status.FAILED, _diverged(attempt.results)
+
+
+def _diverged(results: Iterable[RunResult]) -> JobError:
+    first = next(iter(results))
+    tried = f" at lr {first.lr:g}" if first.lr is not None else ""
+    return JobError(
+        type=JobErrorType.DIVERGED,
+        detail=f"{first.label}{tried} diverged: the loss was no longer a finite number at step "
+        f"{first.steps}",
+        retryable=False,
+        step=first.steps,
+    )
+
+
+def _time_limit(attempt: _Attempt, run: Run) -> JobError:
+    limit = attempt.claim.record.spec.timeout_seconds
+    step = attempt.results[-1].steps
+    return JobError(
+        type=JobErrorType.TIME_LIMIT_EXCEEDED,
+        detail=f"{run.label} had made {step} of {run.steps} steps when timeout_seconds "
+        f"({limit:g}) were over",
+        retryable=True,
+        step=step,
+        suggestion="Raise timeout_seconds, or ask for fewer steps",
+    )

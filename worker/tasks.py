@@ -1,0 +1,134 @@
+"""The composition root of a worker process: builds runner and engine, and answers wake-ups."""
+
+import logging
+import mmap
+import os
+import socket
+import time
+from collections.abc import Callable
+from functools import cache
+from typing import Final
+
+import torch
+
+from app.domain.errors import StoreUnavailable
+from app.domain.job import WorkerInfo
+from app.log import fields
+from app.settings import Settings
+from app.store.connect import connect_sync
+from app.store.runs import RunStore
+from worker.engine.torch_engine import TorchEngine
+from worker.presence import Presence
+from worker.runner import Runner
+
+WAKE_SECONDS: Final = 20.0
+"""A wake-up serves jobs for this long; then Celery may hand the process to another queue."""
+
+_LOG = logging.getLogger(__name__)
+
+# One byte shared by a pool's parent and children: the parent hears SIGTERM, the children loop.
+_DRAINING: Final = mmap.mmap(-1, 1)
+
+
+def drain() -> None:
+    """Ask every process of this pool to hand its job back and to claim no other."""
+    _DRAINING[0] = 1
+
+
+def is_draining() -> bool:
+    """Tell whether this pool was asked to stop."""
+    return _DRAINING[0] == 1
+
+
+@cache
+def settings() -> Settings:
+    """Read the environment once a process."""
+    return Settings()
+
+
+def redis_url() -> str:
+    """Return the Redis that holds the jobs.
+
+    Raises:
+        SystemExit: FITJOBS_REDIS_URL is not set.
+    """
+    url = settings().redis_url
+    if url is None:
+        raise SystemExit("A worker needs FITJOBS_REDIS_URL, e.g. redis://localhost:6379/0")
+    return url
+
+
+class Desk:
+    """What one worker process works with: its store, its runner, its name.
+
+    Args:
+        queue: "cpu" or "cuda".
+    """
+
+    def __init__(self, queue: str) -> None:
+        # A worker process is one core's worth of work; threads would fight over it.
+        torch.set_num_threads(1)
+        self.queue = queue
+        self.name = f"{socket.gethostname()}-{os.getpid()}-{queue}"
+        runs = RunStore(connect_sync(settings(), redis_url()), settings())
+        self.runner = Runner(
+            runs=runs, engine=TorchEngine(), settings=settings(), is_draining=is_draining
+        )
+        self._presence = Presence(
+            runs,
+            WorkerInfo(
+                name=self.name,
+                queue=queue,
+                devices=list_devices(queue),
+                torch=torch.__version__,
+                started_at_ms=time.time_ns() // 1_000_000,
+            ),
+        )
+        self._presence.start()
+
+    def serve(self, *, clock: Callable[[], float] = time.monotonic) -> int:
+        """Run ready jobs until none is left or WAKE_SECONDS are over; return how many."""
+        until = clock() + WAKE_SECONDS
+        done = 0
+        while not is_draining() and clock() < until:
+            try:
+                if self.runner.work(self.queue, worker=self.name) is None:
+                    break
+            except StoreUnavailable as away:
+                # The job stays ready; recovery sends the next wake-up when Redis is back.
+                _LOG.warning("wake.store_away", extra=fields(detail=away.detail))
+                break
+            done += 1
+        return done
+
+    def close(self) -> None:
+        """Take the worker's name off the list."""
+        self._presence.close()
+
+
+def list_devices(queue: str) -> tuple[str, ...]:
+    """Return the devices that a worker of a queue can use, as torch names them."""
+    if queue == "cpu":
+        return ("cpu",)
+    return tuple(
+        f"cuda:{index} {torch.cuda.get_device_name(index)}"
+        for index in range(torch.cuda.device_count())
+    )
+
+
+_DESKS: dict[tuple[int, str], Desk] = {}
+
+
+def open_desk(queue: str) -> Desk:
+    """Return this process's desk for a queue; a forked child makes its own."""
+    key = (os.getpid(), queue)
+    desk = _DESKS.get(key)
+    if desk is None:
+        desk = _DESKS[key] = Desk(queue)
+    return desk
+
+
+def close_desks() -> None:
+    """Close every desk of this process."""
+    for key in [key for key in _DESKS if key[0] == os.getpid()]:
+        _DESKS.pop(key).close()
