@@ -8,6 +8,7 @@
     |   +-- InvalidSpec              carries flaws
     |   +-- IdempotencyKeyReused
     |   +-- PayloadTooLarge
+    |   +-- RequestTimeout
     |   +-- UnsupportedMediaType
     |   +-- NotAcceptable
     |   +-- Unauthorized
@@ -25,6 +26,8 @@
     |   +-- QueueFull
     |   +-- DeviceUnavailable
     |   +-- StoreUnavailable
+    |   +-- ChartUnavailable
+    +-- ChartFailed                  a picture cannot be drawn: a fault of ours
     +-- LeaseLost                    a stale attempt tried to write (worker only)
     +-- EngineFault                  an attempt failed in the engine (worker only)
 
@@ -114,6 +117,12 @@ class PayloadTooLarge(RequestError):
     """The body has more bytes than this service accepts."""
 
     slug = "payload-too-large"
+
+
+class RequestTimeout(RequestError):
+    """The body did not arrive in the time that this service waits for one."""
+
+    slug = "request-timeout"
 
 
 class UnsupportedMediaType(RequestError):
@@ -210,6 +219,16 @@ class StoreUnavailable(Unavailable):
     """Redis does not answer or refuses to write."""
 
     slug = "store-unavailable"
+
+
+class ChartUnavailable(Unavailable):
+    """The picture was not drawn in time; the numbers behind it are in the history."""
+
+    slug = "chart-unavailable"
+
+
+class ChartFailed(FitjobsError):
+    """A picture cannot be drawn: a fault of this service, told as internal."""
 
 
 class LeaseLost(FitjobsError):
