@@ -1,0 +1,1 @@
+"""Pictures of histories: one Vega-Lite spec, its images, and their twin for terminals."""

@@ -1,0 +1,170 @@
+"""Axes with explicit domains, so that pixels can be computed here as Vega will compute them."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from app.charts.series import (
+    Abscissa,
+    Nature,
+    Picture,
+    decades,
+    major_exponents,
+    power,
+)
+
+Json = dict[str, Any]
+
+_MOST_LABELS: Final = 9
+_MINOR_UP_TO: Final = 5
+"""Decades up to which the lines at 2, 3, ... 9 times a power of ten still help the eye."""
+_INK: Final = "#5B6270"
+_GRID: Final = "#E4E7EC"
+_FAINT_GRID: Final = "#F1F3F6"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Axis:
+    """One axis as Vega-Lite takes it, and the pixel of every value on it.
+
+    Attributes:
+        scale: The `scale` of the encoding, with its whole domain.
+        axis: The `axis` of the encoding.
+        low: First value of the domain.
+        high: Last value of the domain.
+        form: "log", "linear" or "symlog" (log10(1 + value)).
+        length: Pixels.
+    """
+
+    scale: Json
+    axis: Json
+    low: float
+    high: float
+    form: str
+    length: int
+
+    def position(self, value: float) -> float:
+        """Return the pixels between the low end and a value."""
+        low, high, at = (self._stretch(v) for v in (self.low, self.high, value))
+        return self.length * (at - low) / (high - low)
+
+    def _stretch(self, value: float) -> float:
+        match self.form:
+            case "log":
+                return math.log10(value)
+            case "symlog":
+                return math.log10(1 + value)
+            case _:
+                # Half of a float64's range each, so that the difference cannot overflow.
+                return value / 2
+
+
+def make_y(picture: Picture, *, title: str, length: int) -> Axis:
+    """Return the ordinate; a log one always ends at powers of ten."""
+    if picture.scale == "log":
+        return _log_y(picture, title=title, length=length)
+    values = list(picture.drawn()) or [0.0, 1.0]
+    low, high = min(0.0, *values), max(values)
+    if low == high:
+        low, high = low - 1.0 if low else 0.0, high + 1.0
+    return Axis(
+        scale={"type": "linear", "domain": [low, high], "nice": False, "zero": False},
+        axis={"title": title, "format": "~g", "tickCount": 6, **_style()},
+        low=low,
+        high=high,
+        form="linear",
+        length=length,
+    )
+
+
+def _log_y(picture: Picture, *, title: str, length: int) -> Axis:
+    bottom, top = log_decades(picture)
+    low, high = power(bottom), power(top)
+    majors = major_exponents(bottom, top, most=_MOST_LABELS)
+    ticks = [power(exponent) for exponent in majors]
+    if top - bottom <= _MINOR_UP_TO:
+        ticks += [m * power(e) for e in range(bottom, top) for m in range(2, 10)]
+    exponent = "log(datum.value) / LN10"
+    is_major = f"abs({exponent} - round({exponent})) < 1e-6"
+    axis = {
+        "title": title,
+        "values": sorted(ticks),
+        "format": ".0e",
+        "labelExpr": f"{is_major} ? datum.label : ''",
+        "labelOverlap": False,
+        **_style(),
+        "gridColor": {"condition": {"test": is_major, "value": _GRID}, "value": _FAINT_GRID},
+    }
+    return Axis(
+        scale={"type": "log", "base": 10, "domain": [low, high], "nice": False},
+        axis=axis,
+        low=low,
+        high=high,
+        form="log",
+        length=length,
+    )
+
+
+def log_decades(picture: Picture) -> tuple[int, int]:
+    """Return the exponents at both ends of a log axis; room for the floor when zeros are drawn."""
+    values = list(picture.drawn())
+    if not values:
+        return -1, 0
+    bottom, top = decades(min(values), max(values))
+    if picture.has(Nature.ZERO):
+        # Nothing that has a value may touch the floor, where the zeros stand.
+        bottom -= max(1, math.ceil((top - bottom) / 12))
+    return max(bottom, -324), min(top, 309)
+
+
+def make_x(picture: Picture, *, x: Abscissa, length: int) -> Axis:
+    """Return the abscissa: steps from 0; a log one is log(1 + step), so that 0 has its place."""
+    last = max(picture.last_step, 1)
+    if x == "log":
+        ticks: Iterable[int] = (0, *(10**k for k in range(len(str(last)))))
+        return Axis(
+            scale={"type": "symlog", "constant": 1, "domain": [0, last], "nice": False},
+            axis={"title": "step, log(1 + step)", "values": list(ticks), **_x_style()},
+            low=0,
+            high=last,
+            form="symlog",
+            length=length,
+        )
+    return Axis(
+        scale={"type": "linear", "domain": [0, last], "nice": False},
+        axis={"title": "step", "tickCount": 6, "tickMinStep": 1, **_x_style()},
+        low=0,
+        high=last,
+        form="linear",
+        length=length,
+    )
+
+
+def _style() -> Json:
+    return {
+        "labelColor": _INK,
+        "titleColor": _INK,
+        "titleFontWeight": "normal",
+        "titlePadding": 12,
+        "labelPadding": 7,
+        "gridColor": _GRID,
+        "domain": False,
+        "ticks": False,
+    }
+
+
+def _x_style() -> Json:
+    return {
+        **_style(),
+        "format": ",d",
+        "grid": False,
+        "domain": True,
+        "domainColor": "#AEB4BF",
+        "ticks": True,
+        "tickColor": "#AEB4BF",
+        "tickSize": 4,
+        "labelPadding": 5,
+        "titlePadding": 8,
+        "labelFlush": True,
+    }
