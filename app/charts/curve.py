@@ -268,7 +268,11 @@ def _label_layers(picture: Picture, *, across: Axis, up: Axis) -> list[Json]:
         {
             "data": {"values": texts},
             "mark": {"type": "text", "align": "left", "baseline": "middle", "color": _INK},
-            "encoding": {"x": to_right, "y": to_bottom, "text": {"field": "text", "type": "nominal"}},
+            "encoding": {
+                "x": to_right,
+                "y": to_bottom,
+                "text": {"field": "text", "type": "nominal"},
+            },
         },
     ]
 
