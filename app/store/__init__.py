@@ -1,0 +1,1 @@
+"""Everything that knows Redis; it does not know HTTP, Celery or torch."""

@@ -1,0 +1,390 @@
+"""The job store as the service sees it: create, read, list, cancel, patch, delete.
+
+It does not know how a job is run (runs) nor how its readers are woken (feed).
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from app.domain.data import Columns, columns_from_bytes
+from app.domain.errors import (
+    IdConflict,
+    IdempotencyKeyReused,
+    JobExpired,
+    JobNotFinished,
+    JobNotFound,
+    PreconditionFailed,
+    QueueFull,
+)
+from app.domain.events import Event
+from app.domain.history import Rows
+from app.domain.job import JobRecord, Status, Warn, WorkerInfo
+from app.domain.result import DeviceUsed, Outcome
+from app.domain.spec import ComparisonSpec, FitSpec
+from app.settings import Settings
+from app.store import codec
+from app.store.connect import translate_errors
+from app.store.keys import QUEUES, Keys, digest_of
+from app.store.listing import JobFilter, Page, make_cursor
+from app.store.reading import merge_best, read_blocks
+from app.store.scripts import TOMBSTONE_SECONDS, Argument, AsyncScripts, times_of
+
+_FULL_RETRY_SECONDS: Final = 5
+_LOOKED_AT_ONCE: Final = 500
+"""Jobs that one call of find.lua looks at: about a millisecond of Redis's only thread."""
+_EMPTY_JSON: Final = "{}"
+
+
+class _Unset:
+    """The type of UNSET."""
+
+
+UNSET: Final = _Unset()
+"""Says that a patch leaves a field as it is; None is a value."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """A job as it is submitted.
+
+    Attributes:
+        id: Identity for life.
+        spec: What to run, resolved.
+        fingerprint: The same for two specs exactly when they ask for the same.
+        defaulted: Fields of the spec that the client left out.
+        warnings: Remarks made at submit.
+        device: Where it will run.
+        points: The bytes behind the spec's StoredColumns; None when it has none.
+        rerun_of: The job that this one repeats.
+    """
+
+    id: str
+    spec: FitSpec | ComparisonSpec
+    fingerprint: str
+    defaulted: tuple[str, ...] = ()
+    warnings: tuple[Warn, ...] = ()
+    device: DeviceUsed
+    points: bytes | None = None
+    rerun_of: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Created:
+    """The answer to a submit.
+
+    Attributes:
+        record: The job as it stands.
+        is_new: False when the same key or id had made it before.
+    """
+
+    record: JobRecord
+    is_new: bool
+
+
+class JobStore:
+    """Jobs in Redis; every method is one round trip unless it says otherwise.
+
+    All raise StoreUnavailable when Redis does not answer or cannot write; those that take an id
+    raise JobNotFound or JobExpired.
+    """
+
+    def __init__(self, redis: Redis, settings: Settings) -> None:
+        self._redis: Any = redis  # redis-py's own types are partly unknown
+        self._settings = settings
+        self._keys = Keys(settings.namespace)
+        self._scripts = AsyncScripts(redis, self._keys)
+
+    async def create(
+        self, job: NewJob, *, idempotency_key: str | None = None, own_id: bool = False
+    ) -> Created:
+        """Accept a job, or find the one that the same key, or the same own id, made before.
+
+        Args:
+            job: What to accept.
+            idempotency_key: Remembered until settings.idempotency_seconds after the job's end.
+            own_id: The client chose the id; meeting it again with the same spec is no conflict.
+
+        Raises:
+            IdempotencyKeyReused: The key came with another spec.
+            IdConflict: The id belongs to a job with another spec.
+            JobExpired: The job that the key or the id made was forgotten; it is not run again.
+            QueueFull: settings.max_queued_jobs are waiting.
+        """
+        reply = await self._scripts.run(
+            "create",
+            job.id,
+            "1" if own_id else "",
+            "" if idempotency_key is None else digest_of(idempotency_key),
+            job.fingerprint,
+            self._settings.max_queued_jobs,
+            job.device.queue,
+            job.points or b"",
+            _EMPTY_JSON,
+            *_fields_of(job),
+        )
+        match reply[0]:
+            case b"new":
+                return Created(record=_record_of(job, order=int(reply[1])), is_new=True)
+            case b"same":
+                return Created(record=codec.decode_record(codec.pairs(reply[1])), is_new=False)
+            case b"reused":
+                raise IdempotencyKeyReused("This Idempotency-Key was used with another spec")
+            case b"conflict":
+                raise IdConflict(f"The id {job.id} belongs to a job with another spec")
+            case b"gone":
+                raise _expired(reply[1].decode())
+            case _:
+                raise QueueFull(
+                    f"{self._settings.max_queued_jobs} jobs are waiting, and no more may",
+                    retry_after_seconds=_FULL_RETRY_SECONDS,
+                )
+
+    async def get(self, job_id: str) -> JobRecord:
+        """Return the record."""
+        with translate_errors():
+            fields = await self._redis.hgetall(self._keys.job(job_id))
+        if not fields:
+            raise await self._missing(job_id)
+        return codec.decode_record(fields)
+
+    async def find(self, wanted: JobFilter, *, cursor: str | None = None, limit: int) -> Page:
+        """List jobs, newest first: filtered, then paged.
+
+        One round trip for every 500 jobs that the filter has to look at.
+
+        Raises:
+            InvalidCursor: The cursor was not made by this method.
+        """
+        highest, records = wanted.highest(cursor), list[JobRecord]()
+        while True:
+            missing = limit - len(records)
+            reply = await self._scripts.run(
+                "find", highest, wanted.lowest(), _LOOKED_AT_ONCE, missing, *wanted.arguments()
+            )
+            records += [codec.decode_record(codec.pairs(flat)) for flat in reply[1:]]
+            if reply[0] == b"":
+                return Page(records=tuple(records), next_cursor=None)
+            last = int(reply[0])
+            if len(records) >= limit:
+                return Page(records=tuple(records), next_cursor=make_cursor(last))
+            highest = f"({last}"
+
+    async def latest_id(self) -> str | None:
+        """Return the id of the newest job; None when there is none."""
+        found = await self._scripts.run("latest")
+        return None if found is None else found.decode()
+
+    async def cancel(self, job_id: str) -> JobRecord:
+        """Cancel a queued job at once, ask a running one to stop, leave a finished one alone."""
+        reply = await self._scripts.run("cancel", job_id, *times_of(self._settings))
+        if not reply:
+            raise await self._missing(job_id)
+        return codec.decode_record(codec.pairs(reply))
+
+    async def patch(
+        self,
+        job_id: str,
+        *,
+        name: str | _Unset | None = UNSET,
+        tags: dict[str, str] | _Unset = UNSET,
+        expires_at_ms: int | _Unset = UNSET,
+        if_seq: int | None = None,
+    ) -> JobRecord:
+        """Change what may be changed; the job gets a new seq, but no event.
+
+        Args:
+            job_id: Which job.
+            name: Free text, None for none.
+            tags: Replaces all tags.
+            expires_at_ms: When to forget it; a time in the past is now.
+            if_seq: Change nothing unless the job is still at this seq.
+
+        Raises:
+            PreconditionFailed: It is not.
+            JobNotFinished: expires_at_ms of a job that has not ended.
+        """
+        fields = list[Argument]()
+        if not isinstance(name, _Unset):
+            fields += ["name", codec.to_json(name)]
+        if not isinstance(tags, _Unset):
+            fields += ["tags", codec.to_json(tags)]
+        reply = await self._scripts.run(
+            "patch",
+            job_id,
+            "" if if_seq is None else if_seq,
+            "" if isinstance(expires_at_ms, _Unset) else expires_at_ms,
+            TOMBSTONE_SECONDS * 1000,
+            *fields,
+        )
+        match reply[0]:
+            case b"ok":
+                return codec.decode_record(codec.pairs(reply[1]))
+            case b"changed":
+                raise PreconditionFailed(f"The job {job_id} has changed since version {if_seq}")
+            case b"unfinished":
+                raise JobNotFinished(
+                    f"The job {job_id} has not ended: it has no time of expiry yet"
+                )
+            case _:
+                raise await self._missing(job_id)
+
+    async def delete(self, job_id: str) -> None:
+        """Forget a finished job and its idempotency key; its id is unknown from now on.
+
+        Raises:
+            JobNotFinished: Cancel it first.
+        """
+        reply = await self._scripts.run("delete", job_id)
+        if reply == b"unfinished":
+            raise JobNotFinished(f"The job {job_id} has not ended: cancel it first")
+        if reply == b"missing":
+            raise await self._missing(job_id)
+
+    async def history(
+        self, job_id: str, *, run: int = 0, after_step: int = -1, limit: int | None = None
+    ) -> Rows:
+        """Return rows of one run whose step is larger than after_step, oldest first.
+
+        The best row of a finished run is among them even where record_every left it out. One round
+        trip for every 200 blocks, a block being what a worker sent at once.
+
+        Args:
+            job_id: Which job.
+            run: Position of the run.
+            after_step: -1 begins at the start.
+            limit: Most rows; None returns all.
+        """
+        with translate_errors():
+            outcome, exists = await self._redis.hmget(self._keys.job(job_id), ["outcome", "status"])
+        if exists is None:
+            raise await self._missing(job_id)
+        with translate_errors():
+            rows, is_whole = await read_blocks(
+                self._redis, self._keys.history(job_id, run=run), after_step=after_step, limit=limit
+            )
+        if outcome is not None:
+            found = Outcome.model_validate_json(outcome)
+            rows = merge_best(rows, found, run=run, after_step=after_step, is_whole=is_whole)
+        return codec.cut(rows, stop=limit)
+
+    async def points(self, job_id: str) -> Columns | None:
+        """Return the stored columns; None when the spec itself says what the points are."""
+        with translate_errors():
+            async with self._redis.pipeline() as pipe:
+                pipe.exists(self._keys.job(job_id))
+                pipe.get(self._keys.points(job_id))
+                exists, raw = await pipe.execute()
+        if not exists:
+            raise await self._missing(job_id)
+        return None if raw is None else columns_from_bytes(raw)
+
+    async def events(self, job_id: str, *, after: int = 0, limit: int = 100) -> tuple[Event, ...]:
+        """Return events whose seq is larger than `after`, oldest first."""
+        with translate_errors():
+            async with self._redis.pipeline() as pipe:
+                pipe.exists(self._keys.job(job_id))
+                pipe.xrange(self._keys.events(job_id), min=f"{after + 1}-0", count=limit)
+                exists, entries = await pipe.execute()
+        if not exists:
+            raise await self._missing(job_id)
+        return tuple(codec.decode_event(entry_id, fields) for entry_id, fields in entries)
+
+    async def position(self, job_id: str) -> int | None:
+        """Return how many jobs of its queue are before it; None when it does not wait."""
+        with translate_errors():
+            async with self._redis.pipeline() as pipe:
+                for queue in QUEUES:
+                    pipe.zrank(self._keys.ready(queue), job_id)
+                ranks: list[int | None] = await pipe.execute()
+        return next((rank for rank in ranks if rank is not None), None)
+
+    async def depth(self) -> dict[str, int]:
+        """Return how many jobs wait in each queue."""
+        with translate_errors():
+            async with self._redis.pipeline() as pipe:
+                for queue in QUEUES:
+                    pipe.zcard(self._keys.ready(queue))
+                return dict(zip(QUEUES, await pipe.execute(), strict=True))
+
+    async def workers(self) -> tuple[WorkerInfo, ...]:
+        """Return the workers that live, by name."""
+        found = await self._scripts.run("workers")
+        alive = [WorkerInfo.model_validate_json(text) for text in found]
+        return tuple(sorted(alive, key=lambda worker: worker.name))
+
+    async def check(self) -> None:
+        """Do nothing but reach Redis."""
+        with translate_errors():
+            await self._redis.ping()
+
+    async def durability(self) -> dict[str, str]:
+        """Return what Redis says of appendonly, appendfsync and maxmemory-policy.
+
+        "unknown" where it does not let us ask, as hosted services do.
+        """
+        wanted = ("appendonly", "appendfsync", "maxmemory-policy")
+        found = await self._settings_of_redis(wanted)
+        return {name: found.get(name, "unknown") for name in wanted}
+
+    async def _settings_of_redis(self, names: tuple[str, ...]) -> dict[str, str]:
+        with translate_errors():
+            try:
+                found = await self._redis.config_get(*names)
+            except ResponseError:
+                return {}
+        return {_plain(name): _plain(value) for name, value in found.items()}
+
+    async def _missing(self, job_id: str) -> JobNotFound | JobExpired:
+        with translate_errors():
+            if await self._redis.exists(self._keys.gone(job_id)):
+                return _expired(job_id)
+        return JobNotFound(f"There is no job {job_id}")
+
+
+def _expired(job_id: str) -> JobExpired:
+    return JobExpired(f"The job {job_id} has been forgotten: its retention time is over")
+
+
+def _plain(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _fields_of(job: NewJob) -> list[Argument]:
+    frozen = codec.encode_frozen(
+        job_id=job.id,
+        spec=job.spec,
+        defaulted=job.defaulted,
+        warnings=job.warnings,
+        rerun_of=job.rerun_of,
+    )
+    fields: dict[str, str] = {
+        "frozen": frozen,
+        "kind": job.spec.kind,
+        "optimizers": codec.optimizers_of(job.spec),
+        "device": codec.encode_device(job.device),
+        "name": codec.to_json(job.spec.name),
+        "tags": codec.to_json(job.spec.tags),
+    }
+    return [word for field in fields.items() for word in field]
+
+
+def _record_of(job: NewJob, *, order: int) -> JobRecord:
+    """Return what create.lua has just written, without reading it back."""
+    at_ms = codec.created_at_ms(order)
+    return JobRecord(
+        id=job.id,
+        spec=job.spec,
+        defaulted=job.defaulted,
+        warnings=job.warnings,
+        status=Status.QUEUED,
+        seq=1,
+        created_at_ms=at_ms,
+        queued_at_ms=at_ms,
+        device=job.device,
+        name=job.spec.name,
+        tags=job.spec.tags,
+        rerun_of=job.rerun_of,
+    )

@@ -1,0 +1,62 @@
+"""The names of all keys; lua/prelude.lua is the same layout for the scripts."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Final
+
+QUEUES: Final = ("cpu", "cuda")
+"""The device kinds that a worker can serve; the scripts know the same two."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Key names of one namespace; its hash tag keeps them in one slot of a cluster.
+
+    Attributes:
+        namespace: settings.namespace.
+    """
+
+    namespace: str
+
+    @property
+    def prefix(self) -> str:
+        """What every key begins with, and the one KEYS entry of every script."""
+        return f"{{{self.namespace}}}:"
+
+    @property
+    def bus(self) -> str:
+        """The channel on which every change of a job is told as "<id> <seq>"."""
+        return f"{self.prefix}bus"
+
+    def job(self, job_id: str) -> str:
+        """Hash: the record."""
+        return f"{self.prefix}job:{job_id}"
+
+    def events(self, job_id: str) -> str:
+        """Stream: the event log; the entry of seq n has the id n-0."""
+        return f"{self.prefix}job:{job_id}:events"
+
+    def points(self, job_id: str) -> str:
+        """String: the stored columns, when the spec does not repeat them."""
+        return f"{self.prefix}job:{job_id}:points"
+
+    def history(self, job_id: str, *, run: int) -> str:
+        """Stream: blocks of rows; the entry whose last row is step k has the id (k + 1)-0."""
+        return f"{self.prefix}job:{job_id}:history:{run}"
+
+    def gone(self, job_id: str) -> str:
+        """String: the tombstone that tells an expired job from one that never was."""
+        return f"{self.prefix}gone:{job_id}"
+
+    def ready(self, queue: str) -> str:
+        """Sorted set: queued jobs by order; the truth of what waits."""
+        return f"{self.prefix}ready:{queue}"
+
+    def worker(self, name: str) -> str:
+        """String: what a live worker says of itself."""
+        return f"{self.prefix}worker:{name}"
+
+
+def digest_of(idempotency_key: str) -> str:
+    """Return the form in which a client's Idempotency-Key is kept: short, and unreadable."""
+    return hashlib.sha256(idempotency_key.encode()).hexdigest()

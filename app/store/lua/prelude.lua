@@ -1,0 +1,102 @@
+-- Shared by every script: key names, the clock, events, and the ways in which a job changes place.
+-- KEYS[1] is the namespace, "{fit}:"; its hash tag keeps every key of a service in one slot.
+-- app/store/keys.py is the Python side of the same layout.
+
+local NS = KEYS[1]
+local INDEX, LEASES, EXPIRIES = NS .. 'index', NS .. 'leases', NS .. 'expiries'
+local QUEUES = {'cpu', 'cuda'}
+-- A day of progress at 4 a second would be 345,600 events; the oldest are trimmed.
+local MAX_EVENTS = 1000
+
+local function job_key(id) return NS .. 'job:' .. id end
+local function events_key(id) return NS .. 'job:' .. id .. ':events' end
+local function points_key(id) return NS .. 'job:' .. id .. ':points' end
+local function history_key(id, run) return NS .. 'job:' .. id .. ':history:' .. run end
+local function gone_key(id) return NS .. 'gone:' .. id end
+local function memory_key(digest) return NS .. 'idempotency:' .. digest end
+local function ready_key(queue) return NS .. 'ready:' .. queue end
+
+-- Whole numbers above 1e14 must not pass through Lua's own "%.14g".
+local function text(number) return string.format('%.0f', number) end
+
+local function clock_us()
+  local time = redis.call('TIME')
+  return time[1] * 1000000 + time[2]
+end
+local function clock_ms() return math.floor(clock_us() / 1000) end
+
+local function history_keys(id)
+  local keys = {}
+  for run = 0, tonumber(redis.call('HGET', job_key(id), 'runs') or 0) - 1 do
+    keys[#keys + 1] = history_key(id, run)
+  end
+  return keys
+end
+
+-- Every key that belongs to one job alone. A checkpoint key would be named here.
+local function keys_of(id)
+  local keys = history_keys(id)
+  keys[#keys + 1] = job_key(id)
+  keys[#keys + 1] = events_key(id)
+  keys[#keys + 1] = points_key(id)
+  return keys
+end
+
+local function publish(id, seq) redis.call('PUBLISH', NS .. 'bus', id .. ' ' .. seq) end
+
+-- The record changed in a way that is no event: readers must see another version.
+local function touch(id) publish(id, redis.call('HINCRBY', job_key(id), 'seq', 1)) end
+
+local function emit(id, kind, now, data)
+  local seq = redis.call('HINCRBY', job_key(id), 'seq', 1)
+  redis.call('XADD', events_key(id), 'MAXLEN', MAX_EVENTS, seq .. '-0',
+    'type', kind, 'at', text(now), 'data', data)
+  publish(id, seq)
+end
+
+-- True while the attempt that got this fence at its claim still owns the job.
+local function is_held(id, fence)
+  local found = redis.call('HMGET', job_key(id), 'status', 'fence')
+  return found[1] == 'running' and found[2] == fence
+end
+
+local function extend_lease(id, now, lease) redis.call('ZADD', LEASES, text(now + lease), id) end
+
+local function is_terminal(status)
+  return status == 'succeeded' or status == 'failed' or status == 'cancelled'
+end
+
+-- Gives everything that a job leaves behind one time of death; the tombstone outlives it.
+local function keep_until(id, expires, grave)
+  redis.call('HSET', job_key(id), 'expires_at_ms', text(expires))
+  redis.call('ZADD', EXPIRIES, text(expires), id)
+  redis.call('SET', gone_key(id), '1', 'PXAT', text(expires + grave))
+  for _, key in ipairs(keys_of(id)) do redis.call('PEXPIREAT', key, text(expires)) end
+end
+
+-- times: {retention, memory, grave} in ms: how long the job, its idempotency key and, after the
+-- job, its tombstone are kept.
+local function end_job(id, status, now, times, data)
+  local job = job_key(id)
+  redis.call('ZREM', LEASES, id)
+  redis.call('HSET', job, 'status', status, 'finished_at_ms', text(now))
+  emit(id, 'job.' .. status, now, data)
+  local digest = redis.call('HGET', job, 'idempotency')
+  if digest then redis.call('PEXPIREAT', memory_key(digest), text(now + times[2])) end
+  keep_until(id, now + times[1], times[3])
+end
+
+-- Back to the place that the job had at first: its order never changes.
+local function requeue(id, now, reason)
+  local job = job_key(id)
+  local found = redis.call('HMGET', job, 'queue', 'order')
+  redis.call('ZREM', LEASES, id)
+  redis.call('HSET', job, 'status', 'queued', 'queued_at_ms', text(now))
+  redis.call('HDEL', job, 'started_at_ms', 'used', 'worker')
+  redis.call('ZADD', ready_key(found[1]), found[2], id)
+  emit(id, 'job.requeued', now, '{"reason":"' .. reason .. '"}')
+end
+
+local function times_from(first)
+  return {tonumber(ARGV[first]), tonumber(ARGV[first + 1]), tonumber(ARGV[first + 2])}
+end

