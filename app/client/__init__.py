@@ -1,0 +1,1 @@
+"""What people type: the command line `fitjobs`; knows the vocabulary and HTTP only."""
