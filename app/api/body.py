@@ -1,0 +1,225 @@
+"""From the bytes of a request to the raw spec: JSON, form, CSV or nothing; it checks no field.
+
+A first byte { or [ is JSON whatever the Content-Type, because `curl -d` labels JSON as a form.
+"""
+
+import asyncio
+import json
+import re
+from collections.abc import Iterable
+from typing import Annotated, Any, Final, NoReturn
+
+from fastapi import Depends, Request
+from starlette.requests import ClientDisconnect
+
+from app.api.deps import SettingsDep
+from app.api.form import parse_fields, to_spec
+from app.api.points_csv import parse_points
+from app.api.query import declared_names
+from app.domain.errors import (
+    Flaw,
+    InvalidSpec,
+    MalformedJson,
+    PayloadTooLarge,
+    RequestTimeout,
+    UnsupportedMediaType,
+)
+from app.settings import Settings
+
+BODY_SECONDS: Final = 10.0
+"""A body that takes longer holds a connection for nothing; 8 MiB need 7 Mbit/s."""
+MAX_DEPTH: Final = 32
+"""A spec needs five levels; deep nesting only serves to exhaust a stack."""
+
+_SLOW_BYTES: Final = 256 * 1024
+"""Parsing more than this (some 5 ms) happens off the event loop."""
+_DRAIN_SECONDS: Final = 2.0
+_DRAIN_BYTES: Final = 64 * 1024 * 1024
+
+_JSON_STARTS: Final = (b"{", b"[")
+_CSV_TYPES: Final = frozenset({"text/csv", "text/tab-separated-values"})
+_FORM_TYPE: Final = "application/x-www-form-urlencoded"
+_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+
+
+async def read_body(request: Request, settings: Settings) -> object:
+    """Return the raw spec that the body stands for.
+
+    Args:
+        request: Not yet read.
+        settings: Bounds the body.
+
+    Raises:
+        PayloadTooLarge: More bytes than settings.max_body_bytes.
+        RequestTimeout: The body did not arrive within 10 seconds.
+        UnsupportedMediaType: Neither JSON nor form nor CSV, or compressed.
+        MalformedJson: Not what it says it is.
+        InvalidSpec: A form or CSV field cannot be read.
+    """
+    _refuse_encoded(request)
+    body = await _receive(request, settings.max_body_bytes)
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    query = [
+        (name, value)
+        for name, value in request.query_params.multi_items()
+        if name not in declared_names(request)
+    ]
+    if len(body) > _SLOW_BYTES:
+        return await asyncio.to_thread(parse_body, body, media_type=media_type, query=query)
+    return parse_body(body, media_type=media_type, query=query)
+
+
+def parse_body(body: bytes, *, media_type: str, query: Iterable[tuple[str, str]] = ()) -> object:
+    """Return the raw spec that the bytes stand for.
+
+    Args:
+        body: All bytes.
+        media_type: From the Content-Type, lower case, without parameters.
+        query: Fields of the spec beside a CSV body.
+
+    Raises:
+        UnsupportedMediaType: Neither JSON nor form nor CSV.
+        MalformedJson: Not what it says it is.
+        InvalidSpec: A form or CSV field cannot be read.
+    """
+    body = body.removeprefix(b"\xef\xbb\xbf").strip(b" \t\r\n")
+    if media_type in _CSV_TYPES:
+        return _parse_csv(body, query)
+    if not body:
+        return {}
+    if body.startswith(_JSON_STARTS) or media_type == "application/json":
+        return parse_json(body)
+    if media_type.startswith("application/") and media_type.endswith("+json"):
+        return parse_json(body)
+    if media_type == _FORM_TYPE:
+        return to_spec(parse_fields(_decode(body)))
+    raise UnsupportedMediaType(
+        f"A body of type {media_type[:60] or 'unknown'} cannot be read: send JSON, form fields "
+        "(application/x-www-form-urlencoded) or two columns of text/csv"
+    )
+
+
+def parse_json(body: bytes) -> object:
+    """Parse strict JSON (RFC 8259): no NaN, no name twice, no half characters, 32 levels.
+
+    Raises:
+        MalformedJson: With line and column where there are any.
+    """
+    text = _decode(body)
+    if _is_deep(body):
+        raise MalformedJson(f"The body is nested more than {MAX_DEPTH} levels deep")
+    try:
+        value: object = json.loads(
+            text, object_pairs_hook=_to_object, parse_constant=_refuse_constant
+        )
+        if "\\u" in text:
+            # json.loads lets half of a surrogate pair through; nothing could write it again.
+            json.dumps(value, ensure_ascii=False).encode()
+    except json.JSONDecodeError as error:
+        raise MalformedJson(f"{error.msg}: line {error.lineno} column {error.colno}") from None
+    except UnicodeEncodeError:
+        raise MalformedJson("A string holds half of a surrogate pair") from None
+    except RecursionError:
+        raise MalformedJson(f"The body is nested more than {MAX_DEPTH} levels deep") from None
+    except ValueError:
+        # Python refuses to convert integers of more than 4300 digits.
+        raise MalformedJson("A number has too many digits") from None
+    return value
+
+
+def _parse_csv(body: bytes, query: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    spec = to_spec(query)
+    if "data" in spec:
+        detail = "The points are given twice: in the body and in the query"
+        raise InvalidSpec((Flaw(pointer="/data", code="given-twice", detail=detail),))
+    return {**spec, "data": parse_points(_decode(body))}
+
+
+def _decode(body: bytes) -> str:
+    try:
+        return body.decode()
+    except UnicodeDecodeError as error:
+        raise MalformedJson(f"The body is not UTF-8: byte {error.start} cannot be read") from None
+
+
+def _is_deep(body: bytes) -> bool:
+    """Tell whether brackets nest too deep, without a stack: peel them layer by layer."""
+    brackets = _STRING.sub(b"", body).translate(None, _NOT_BRACKETS)
+    for _ in range(MAX_DEPTH):
+        if not brackets:
+            return False
+        peeled = brackets.replace(b"[]", b"").replace(b"{}", b"")
+        if peeled == brackets:
+            # Unbalanced: the parser will say where. Only its own stack could still be at risk,
+            # and that ends in a RecursionError.
+            return False
+        brackets = peeled
+    return bool(brackets)
+
+
+def _to_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise MalformedJson(f'The name "{twice[:80]}" is given twice in one object')
+    return value
+
+
+def _refuse_constant(token: str) -> NoReturn:
+    raise MalformedJson(f"JSON has no {token}: use null, or leave the field out")
+
+
+def _refuse_encoded(request: Request) -> None:
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding != "identity":
+        raise UnsupportedMediaType(
+            f"A body of Content-Encoding {encoding[:60]} cannot be read: send it uncompressed"
+        )
+
+
+async def _receive(request: Request, limit: int) -> bytes:
+    """Collect the body while counting, so that memory never holds more than the limit."""
+    too_large = PayloadTooLarge(f"The body has more than {limit} bytes")
+    announced = request.headers.get("content-length", "")
+    expects = "expect" in request.headers
+    if announced.isdecimal() and int(announced[:20]) > limit:
+        if not expects:
+            await _drain(request)
+        raise too_large
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > limit:
+                    break
+    except TimeoutError:
+        detail = f"The body did not arrive within {BODY_SECONDS:g} seconds"
+        raise RequestTimeout(detail) from None
+    if len(body) > limit:
+        await _drain(request)
+        raise too_large
+    return bytes(body)
+
+
+async def _drain(request: Request) -> None:
+    """Read on for a moment: a client that is still sending would miss the answer otherwise."""
+    seen = 0
+    try:
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            async for chunk in request.stream():
+                seen += len(chunk)
+                if seen > _DRAIN_BYTES:
+                    return
+    except (TimeoutError, ClientDisconnect):
+        return
+
+
+async def _read_raw_spec(request: Request, settings: SettingsDep) -> object:
+    return await read_body(request, settings)
+
+
+RawSpec = Annotated[object, Depends(_read_raw_spec)]
+"""The body of a route that takes a spec, parsed but not checked."""

@@ -1,0 +1,18 @@
+"""Every resource of the service, in the order in which the reference lists them."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from fastapi import APIRouter
+
+from app.api import discovery, health, optimizers, problems, workers
+
+VERSION: Final = "0.1.0"
+
+ROUTERS: Final[Sequence[APIRouter]] = (
+    discovery.router,
+    optimizers.router,
+    workers.router,
+    problems.router,
+    health.router,
+)

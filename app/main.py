@@ -1,0 +1,151 @@
+"""Puts the service together: opens the rooms, adds routes, errors and middlewares."""
+
+import logging
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Final
+
+from fastapi import Depends, FastAPI
+from redis import Redis
+
+from app import log
+from app.api.deps import Rooms
+from app.api.errors import add_error_handlers
+from app.api.middleware import HeadAsGet, RequestContext
+from app.api.paths import Paths
+from app.api.query import check_query
+from app.api.routes import ROUTERS, VERSION
+from app.api.security import refuse_cross_site, require_key
+from app.charts.image import Renderer
+from app.domain.errors import StoreUnavailable
+from app.queue import Waker, make_queue
+from app.service import Service
+from app.settings import Settings
+from app.store.connect import connect_async, connect_sync
+from app.store.feed import Feed
+from app.store.jobs import JobStore
+from app.store.recovery import Recovery
+
+DEFAULT_REDIS_URL: Final = "redis://127.0.0.1:6379/0"
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Return the application; Redis may be away now and come later.
+
+    Args:
+        settings: Of this process.
+    """
+    app = FastAPI(
+        title="fitjobs",
+        version=VERSION,
+        lifespan=_make_lifespan(settings),
+        # Our own pages take their place: see app/api/reference.py.
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        dependencies=[Depends(require_key), Depends(refuse_cross_site), Depends(check_query)],
+    )
+    add_error_handlers(app)
+    for router in ROUTERS:
+        app.include_router(router)
+    app.state.paths = Paths(app.routes)
+    app.add_middleware(HeadAsGet)
+    app.add_middleware(RequestContext)
+    return app
+
+
+def create_app_from_environment() -> FastAPI:
+    """Return the application for `uvicorn --factory app.main:create_app_from_environment`."""
+    settings = Settings()
+    log.configure(form=settings.log_format, level=settings.log_level)
+    return create_app(settings)
+
+
+def _make_lifespan(
+    settings: Settings,
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_rooms(settings) as rooms:
+            app.state.rooms = rooms
+            yield
+
+    return lifespan
+
+
+@asynccontextmanager
+async def open_rooms(settings: Settings) -> AsyncIterator[Rooms]:
+    """Open everything that requests need, and close it in the opposite order.
+
+    Args:
+        settings: Of this process.
+    """
+    url = settings.redis_url or DEFAULT_REDIS_URL
+    async with AsyncExitStack() as stack:
+        redis = connect_async(settings, url)
+        stack.push_async_callback(redis.aclose)
+        store = JobStore(redis, settings)
+        feed = Feed(redis, settings)
+        await feed.start()
+        stack.push_async_callback(feed.stop)
+        waker = Waker(make_queue(settings, url))
+        stack.callback(waker.close)
+        rounds = RecoveryThread(connect_sync(settings, url), settings=settings, wake=waker)
+        rounds.start()
+        stack.callback(rounds.stop)
+        renderer = await stack.enter_async_context(Renderer())
+        yield Rooms(
+            settings=settings,
+            store=store,
+            feed=feed,
+            service=Service(store=store, wake=waker, settings=settings),
+            renderer=renderer,
+        )
+
+
+class RecoveryThread:
+    """Takes part in the recovery rounds, so that jobs without any worker are mended too.
+
+    Args:
+        redis: Its own connection; closed at the end.
+        settings: How often, and what counts as lost.
+        wake: Sends the wake-ups that are missing.
+    """
+
+    def __init__(self, redis: Redis, *, settings: Settings, wake: Callable[[str], None]) -> None:
+        self._redis = redis
+        self._recovery = Recovery(redis, settings)
+        self._pause_seconds = settings.recovery_seconds
+        self._wake = wake
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="recovery", daemon=True)
+
+    def start(self) -> None:
+        """Begin with the first round after one pause."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the round in hand."""
+        self._over.set()
+        self._thread.join()
+        self._redis.close()
+
+    def _run(self) -> None:
+        while not self._over.wait(self._pause_seconds):
+            try:
+                repairs = self._recovery.round()
+            except StoreUnavailable:
+                continue
+            except Exception:  # a round that fails must not end the rounds
+                _LOG.exception("recovery.failed")
+                continue
+            if repairs.count:
+                fields = {name: getattr(repairs, name) for name in ("requeued", "lost", "expired")}
+                _LOG.warning("recovery.mended", extra=log.fields(**fields))
+            for queue, missing in repairs.wake_ups.items():
+                for _ in range(missing):
+                    self._wake(queue)
