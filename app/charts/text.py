@@ -190,11 +190,11 @@ def _draw(series: Series, canvas: _Canvas, frame: _Frame, *, owner: int) -> None
                 canvas.line(start, end, owner=owner)
             continue
         row = floor if nature is Nature.ZERO else ceiling
-        start, end = frame.column(series.steps[first]), frame.column(series.steps[last])
-        canvas.line((start, row), (end, row), owner=owner)
+        left, right = frame.column(series.steps[first]), frame.column(series.steps[last])
+        canvas.line((left, row), (right, row), owner=owner)
         glyph = _ZERO if nature is Nature.ZERO else _NONFINITE
-        canvas.letter(start, row, glyph, owner=owner)
-        canvas.letter(end, row, glyph, owner=owner)
+        canvas.letter(left, row, glyph, owner=owner)
+        canvas.letter(right, row, glyph, owner=owner)
 
 
 def _mark_end(series: Series, canvas: _Canvas, frame: _Frame, *, owner: int) -> None:
