@@ -21,7 +21,7 @@ from app.store.keys import Keys
 
 _LOG: Final = logging.getLogger(__name__)
 
-_QUIET_SECONDS: Final = 5.0
+QUIET_SECONDS: Final = 5.0
 """A connection silent for this long is asked whether it still lives; twice silent, it does not."""
 _FIRST_PAUSE_SECONDS: Final = 0.05
 _LONGEST_PAUSE_SECONDS: Final = 1.0
@@ -69,9 +69,12 @@ class Watch:
 class Feed:
     """Listens to the bus and tells the watches."""
 
-    def __init__(self, redis: Redis, settings: Settings) -> None:
+    def __init__(
+        self, redis: Redis, settings: Settings, *, quiet_seconds: float = QUIET_SECONDS
+    ) -> None:
         self._redis: Any = redis  # redis-py's own types are partly unknown
         self._channel = Keys(settings.namespace).bus
+        self._quiet_seconds = quiet_seconds
         self._watches = dict[str, set[Watch]]()
         self._task: asyncio.Task[None] | None = None
 
@@ -118,7 +121,7 @@ class Feed:
             await bus.subscribe(self._channel)
             is_asked = False
             while True:
-                message = await bus.get_message(timeout=_QUIET_SECONDS)
+                message = await bus.get_message(timeout=self._quiet_seconds)
                 if message is None:
                     if is_asked:
                         return

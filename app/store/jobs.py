@@ -249,7 +249,7 @@ class JobStore:
         """Return rows of one run whose step is larger than after_step, oldest first.
 
         The best row of a finished run is among them even where record_every left it out. One round
-        trip for every 200 blocks, a block being what a worker sent at once.
+        trip, and one more for every 200 blocks, a block being what a worker sent at once.
 
         Args:
             job_id: Which job.

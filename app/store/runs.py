@@ -110,8 +110,7 @@ class RunStore:
         fields: dict[str, str] = {
             "device": codec.encode_device(device),
             "engine": engine.model_dump_json(),
-            "used": device.used or "",
-            "worker": device.worker or claim.worker,
+            "used": device.used or claim.record.device.used or device.queue,
         }
         self._check(claim, self._scripts.run("describe", *_fence(claim), *_flat(fields)))
 

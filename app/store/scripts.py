@@ -1,6 +1,5 @@
 """Loads the Lua scripts: every change of a job is one of them, so it happens whole or not at all."""
 
-from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import Any, Final
@@ -26,7 +25,7 @@ def source_of(name: str) -> str:
     """Return the whole text of a script: its flags, what all scripts share, its own lines.
 
     `flags=allow-oom` marks those that must work when Redis is full, so that running jobs can end;
-    a submit is refused then, before it has written anything.
+    a submit is refused then, before it has written anything. The flags need Redis 7 or Valkey.
     """
     flags, _, body = _FOLDER.joinpath(f"{name}.lua").read_text().partition("\n")
     return f"{flags}\n{_FOLDER.joinpath('prelude.lua').read_text()}\n{body}"
@@ -41,16 +40,13 @@ def times_of(settings: Settings) -> tuple[int, int, int]:
     )
 
 
-@dataclass(slots=True)
 class Scripts:
     """The scripts as the worker calls them: EVALSHA, loaded again when Redis has forgotten."""
 
-    redis: Redis
-    keys: Keys
-    _known: dict[str, Script]
-
     def __init__(self, redis: Redis, keys: Keys) -> None:
-        self.redis, self.keys, self._known = redis, keys, {}
+        self._redis = redis
+        self._keys = [keys.prefix]
+        self._known = dict[str, Script]()
 
     def run(self, name: str, *arguments: Argument) -> Any:  # noqa: ANN401  # each script has its own reply
         """Run one script.
@@ -60,21 +56,18 @@ class Scripts:
         """
         script = self._known.get(name)
         if script is None:
-            script = self._known[name] = self.redis.register_script(source_of(name))
+            script = self._known[name] = self._redis.register_script(source_of(name))
         with translate_errors():
-            return script(keys=[self.keys.prefix], args=arguments)
+            return script(keys=self._keys, args=arguments)
 
 
-@dataclass(slots=True)
 class AsyncScripts:
     """The same for the service."""
 
-    redis: AsyncRedis
-    keys: Keys
-    _known: dict[str, AsyncScript]
-
     def __init__(self, redis: AsyncRedis, keys: Keys) -> None:
-        self.redis, self.keys, self._known = redis, keys, {}
+        self._redis = redis
+        self._keys = [keys.prefix]
+        self._known = dict[str, AsyncScript]()
 
     async def run(self, name: str, *arguments: Argument) -> Any:  # noqa: ANN401  # each script has its own reply
         """Run one script.
@@ -84,6 +77,6 @@ class AsyncScripts:
         """
         script = self._known.get(name)
         if script is None:
-            script = self._known[name] = self.redis.register_script(source_of(name))
+            script = self._known[name] = self._redis.register_script(source_of(name))
         with translate_errors():
-            return await script(keys=[self.keys.prefix], args=arguments)
+            return await script(keys=self._keys, args=arguments)

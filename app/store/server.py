@@ -1,5 +1,6 @@
 """Starts a private redis-server; it does not know what is kept there."""
 
+import hashlib
 import importlib
 import os
 import shutil
@@ -19,7 +20,7 @@ from app.domain.errors import FitjobsError
 
 # sockaddr_un holds 108 bytes on Linux and 104 on macOS, the ending zero included.
 _LONGEST_SOCKET_PATH: Final = 100
-_READY_SECONDS: Final = 30.0
+_READY_SECONDS: Final = 120.0  # a large append-only file takes a while to load
 _STOP_SECONDS: Final = 20.0
 _PAUSE_SECONDS: Final = 0.01
 _LOG_TAIL_LINES: Final = 5
@@ -39,12 +40,10 @@ class RedisServer:
         process: The process, in a session of its own: a Ctrl-C in the terminal reaches the workers
             first, which still need it.
         url: Where it listens.
-        socket_directory: A short-lived directory made for the socket; None when it is not needed.
     """
 
     process: "subprocess.Popen[bytes]"
     url: str
-    socket_directory: Path | None = None
 
     def stop(self) -> None:
         """End the server after it has written everything; safe to call twice."""
@@ -55,8 +54,6 @@ class RedisServer:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
-        if self.socket_directory is not None:
-            shutil.rmtree(self.socket_directory, ignore_errors=True)
 
 
 def find_binary() -> str:
@@ -97,7 +94,7 @@ def start(directory: Path, *, fsync: Fsync = "always", port: int | None = None) 
     """
     directory = directory.resolve()
     directory.mkdir(parents=True, exist_ok=True)
-    socket, socket_directory = _choose_socket(directory)
+    socket = _choose_socket(directory)
     url = f"unix://{socket}" if port is None else f"redis://127.0.0.1:{port}/0"
     _stop_left_over(f"unix://{socket}")
     # Arguments only: no user text reaches a shell.
@@ -108,7 +105,7 @@ def start(directory: Path, *, fsync: Fsync = "always", port: int | None = None) 
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    server = RedisServer(process=process, url=url, socket_directory=socket_directory)
+    server = RedisServer(process=process, url=url)
     try:
         _wait_until_ready(server, directory / "redis.log")
     except BaseException:
@@ -117,12 +114,17 @@ def start(directory: Path, *, fsync: Fsync = "always", port: int | None = None) 
     return server
 
 
-def _choose_socket(directory: Path) -> tuple[Path, Path | None]:
+def _choose_socket(directory: Path) -> Path:
     socket = directory / "redis.sock"
     if len(os.fsencode(socket)) <= _LONGEST_SOCKET_PATH:
-        return socket, None
-    short = Path(tempfile.mkdtemp(prefix="fitjobs-"))
-    return short / "redis.sock", short
+        return socket
+    # The same for the same directory: a server left over from a killed process must be found.
+    name = hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]
+    short = Path(tempfile.gettempdir()) / f"fitjobs-{os.getuid()}-{name}"
+    short.mkdir(mode=0o700, exist_ok=True)
+    if short.is_symlink() or short.stat().st_uid != os.getuid():
+        raise ServerFailed(f"{short} belongs to somebody else: remove it, or shorten the data path")
+    return short / "redis.sock"
 
 
 def _options(directory: Path, *, socket: Path, fsync: Fsync, port: int | None) -> list[str]:
