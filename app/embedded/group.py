@@ -8,16 +8,15 @@ from collections.abc import Callable
 from typing import Final
 
 _LOOK_SECONDS: Final = 0.02
+_KILLED_SECONDS: Final = 5.0
 
 
 def is_alive(group: int) -> bool:
     """Tell whether any process of the group is left, a zombie included."""
     try:
         os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        # macOS answers so for a group of zombies.
+    except (ProcessLookupError, PermissionError):
+        # macOS answers "not permitted" for a group of zombies.
         return False
     return True
 
@@ -47,6 +46,10 @@ def end(
         pass
     stopped = not leader_is_alive()
     kill(group)
+    # What the kernel has killed is gone in no time; only then may the next in order be stopped.
+    until = time.monotonic() + _KILLED_SECONDS
+    while leader_is_alive() and time.monotonic() < until:
+        time.sleep(_LOOK_SECONDS)
     return stopped
 
 

@@ -76,8 +76,7 @@ def _is_alive(process: str) -> bool:
         return True
     try:
         os.kill(int(process), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
+    except OSError as error:
+        # Not permitted: it lives, as somebody else's.
+        return not isinstance(error, ProcessLookupError)
     return True
