@@ -15,8 +15,9 @@ from app.api.errors import add_error_handlers
 from app.api.middleware import HeadAsGet, RequestContext
 from app.api.paths import Paths
 from app.api.query import check_query
-from app.api.routes import ROUTERS, VERSION
+from app.api.routes import ROUTERS
 from app.api.security import refuse_cross_site, require_key
+from app.api.version import VERSION
 from app.charts.image import Renderer
 from app.domain.errors import StoreUnavailable
 from app.queue import Waker, make_queue
@@ -140,7 +141,7 @@ class RecoveryThread:
                 repairs = self._recovery.round()
             except StoreUnavailable:
                 continue
-            except Exception:  # a round that fails must not end the rounds
+            except Exception:  # noqa: BLE001  # a round that fails must not end the rounds
                 _LOG.exception("recovery.failed")
                 continue
             if repairs.count:

@@ -45,6 +45,7 @@ STATUSES: Final[Mapping[str, int]] = {
     "device-unavailable": 503,
     "store-unavailable": 503,
     "chart-unavailable": 503,
+    "not-ready": 503,
 }
 """HTTP status of every problem that a request can meet; job.error alone has the others."""
 

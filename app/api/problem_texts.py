@@ -207,6 +207,14 @@ _STATE_PROBLEMS: Final[Mapping[str, ProblemText]] = {
         detail='No live worker has cuda: start a cuda worker, or send "if_unavailable": "queue" '
         'to wait for one, or "cpu" to run there',
     ),
+    "not-ready": ProblemText(
+        title="No job can run yet",
+        meaning="GET /readyz says what is missing: Redis, or a live worker.",
+        cause="The service is starting, or its workers are down.",
+        fix="Wait, or start a worker. Submitting is possible as soon as Redis answers.",
+        request="curl {base}/readyz",
+        detail="No job can run yet: no worker is live",
+    ),
     "chart-unavailable": ProblemText(
         title="The picture was not drawn in time",
         meaning="Too many pictures are asked for, or this one took too long.",

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Path, Request, Response
 from starlette.responses import HTMLResponse
 
+from app.api.address import base_of
 from app.api.answer import Answer, render
 from app.api.errors import PROBLEMS, Problem, example, responses
 from app.api.html import page, prefers_html
@@ -46,7 +47,7 @@ async def read_problem(
     problem = PROBLEMS.get(slug)
     if problem is None:
         raise NotFound("No problem has this name: GET /problems lists them all")
-    described = describe(problem, base=str(request.base_url).rstrip("/"))
+    described = describe(problem, base=base_of(request))
     if not prefers_html(request):
         return Answer(described)
     paragraphs = "".join(

@@ -5,13 +5,12 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from app.api import discovery, health, optimizers, problems, workers
-
-VERSION: Final = "0.1.0"
+from app.api import discovery, health, optimizers, presets, problems, workers
 
 ROUTERS: Final[Sequence[APIRouter]] = (
     discovery.router,
     optimizers.router,
+    presets.router,
     workers.router,
     problems.router,
     health.router,
