@@ -1,7 +1,6 @@
 """Axes with explicit domains, so that pixels can be computed here as Vega will compute them."""
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,6 +10,7 @@ from app.charts.series import (
     Picture,
     decades,
     major_exponents,
+    nice_stride,
     power,
 )
 
@@ -19,6 +19,9 @@ Json = dict[str, Any]
 _MOST_LABELS: Final = 9
 _MINOR_UP_TO: Final = 5
 """Decades up to which the lines at 2, 3, ... 9 times a power of ten still help the eye."""
+_HALVES_UP_TO: Final = 2
+"""Decades up to which 2 and 5 times a power of ten are labelled too."""
+_STEP_PARTS: Final = 6
 _INK: Final = "#5B6270"
 _GRID: Final = "#E4E7EC"
 _FAINT_GRID: Final = "#F1F3F6"
@@ -82,16 +85,21 @@ def _log_y(picture: Picture, *, title: str, length: int) -> Axis:
     bottom, top = log_decades(picture)
     low, high = power(bottom), power(top)
     majors = major_exponents(bottom, top, most=_MOST_LABELS)
-    ticks = [power(exponent) for exponent in majors]
+    # The floor and the ceiling are not values where zeros and infinities stand on them.
+    taken = {bottom} if picture.has(Nature.ZERO) else set[int]()
+    taken |= {top} if picture.has(Nature.NONFINITE) else set[int]()
+    ticks = [power(exponent) for exponent in majors if exponent not in taken]
     if top - bottom <= _MINOR_UP_TO:
         ticks += [m * power(e) for e in range(bottom, top) for m in range(2, 10)]
     exponent = "log(datum.value) / LN10"
     is_major = f"abs({exponent} - round({exponent})) < 1e-6"
+    is_half = "indexof(['2', '5'], slice(datum.label, 0, 1)) >= 0"
+    is_named = f"{is_major} || {is_half}" if top - bottom <= _HALVES_UP_TO else is_major
     axis = {
         "title": title,
         "values": sorted(ticks),
         "format": ".0e",
-        "labelExpr": f"{is_major} ? datum.label : ''",
+        "labelExpr": f"{is_named} ? datum.label : ''",
         "labelOverlap": False,
         **_style(),
         "gridColor": {"condition": {"test": is_major, "value": _GRID}, "value": _FAINT_GRID},
@@ -112,9 +120,10 @@ def log_decades(picture: Picture) -> tuple[int, int]:
     if not values:
         return -1, 0
     bottom, top = decades(min(values), max(values))
-    if picture.has(Nature.ZERO):
-        # Nothing that has a value may touch the floor, where the zeros stand.
-        bottom -= max(1, math.ceil((top - bottom) / 12))
+    # Nothing that has a value may touch the floor, where the zeros stand, or the ceiling.
+    room = max(1, math.ceil((top - bottom) / 12))
+    bottom -= room if picture.has(Nature.ZERO) else 0
+    top += room if picture.has(Nature.NONFINITE) else 0
     return max(bottom, -324), min(top, 309)
 
 
@@ -122,18 +131,19 @@ def make_x(picture: Picture, *, x: Abscissa, length: int) -> Axis:
     """Return the abscissa: steps from 0; a log one is log(1 + step), so that 0 has its place."""
     last = max(picture.last_step, 1)
     if x == "log":
-        ticks: Iterable[int] = (0, *(10**k for k in range(len(str(last)))))
+        powers = [0, *(10**k for k in range(len(str(last))))]
         return Axis(
             scale={"type": "symlog", "constant": 1, "domain": [0, last], "nice": False},
-            axis={"title": "step, log(1 + step)", "values": list(ticks), **_x_style()},
+            axis={"title": "step, log(1 + step)", "values": powers, **_x_style()},
             low=0,
             high=last,
             form="symlog",
             length=length,
         )
+    ticks = list(range(0, last + 1, nice_stride(last, parts=_STEP_PARTS)))
     return Axis(
         scale={"type": "linear", "domain": [0, last], "nice": False},
-        axis={"title": "step", "tickCount": 6, "tickMinStep": 1, **_x_style()},
+        axis={"title": "step", "values": ticks, **_x_style()},
         low=0,
         high=last,
         form="linear",
@@ -166,5 +176,5 @@ def _x_style() -> Json:
         "tickSize": 4,
         "labelPadding": 5,
         "titlePadding": 8,
-        "labelFlush": True,
+        "labelFlush": False,
     }

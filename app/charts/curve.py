@@ -32,7 +32,13 @@ _POINTS: Final = 1_000
 """Most points a curve: 680 pixels cannot show more than two extremes each."""
 _ALL_POINTS: Final = 12_000
 """Most points a picture, so that 64 curves do not make an SVG of many megabytes."""
-_RESTLESS_HEIGHTS: Final = 12
+_ELBOW: Final = 14
+_STEEP: Final = 40
+"""Pixels of the line that leads from a curve's end to its label, and when it needs more room."""
+_LEGEND_SYMBOL: Final = 46
+_LETTER: Final = 6.5
+"""Pixels of a legend's symbol with its gaps, and of a letter."""
+_RESTLESS_HEIGHTS: Final = 20
 """A curve that travels this many times the height up and down is drawn thin."""
 _INK: Final = "#1F2430"
 _GREY: Final = "#5B6270"
@@ -93,7 +99,7 @@ def _line_layers(picture: Picture, *, across: Axis, up: Axis) -> list[Json]:
     """Draw restless curves first and thin, so that they hide neither each other nor the calm."""
     restless = [series for series in picture.series if is_restless(series, up=up)]
     calm = [series for series in picture.series if series not in restless]
-    thin = {"strokeWidth": 1, "opacity": 0.75}
+    thin = {"strokeWidth": 1.1, "opacity": 0.8}
     return [
         _line_layer(picture, group, across=across, up=up, style=style)
         for group, style in ((restless, thin), (calm, {}))
@@ -161,7 +167,9 @@ def _dash_scale(picture: Picture) -> Json:
 def _legend(picture: Picture) -> Json | None:
     if len(picture.series) < 2:  # noqa: PLR2004  # one curve needs no legend
         return None
-    return {"title": None, "symbolType": "stroke", "columns": 6}
+    longest = max(len(series.label) for series in picture.series)
+    columns = max(1, int((WIDTH + 100) / (_LEGEND_SYMBOL + _LETTER * longest)))
+    return {"title": None, "symbolType": "stroke", "columns": columns}
 
 
 def _lone_points(picture: Picture) -> list[Json]:
@@ -202,7 +210,6 @@ def _event_layers(picture: Picture, *, height: int) -> list[Json]:
             ends += [{**event, "step": series.steps[at]} for at in sorted({first, last})]
     if not ends:
         return []
-    present = [nature for nature in _SYMBOLS if picture.has(nature)]
     across = {"field": "step", "type": "quantitative"}
     up = {"field": "pixel", "type": "quantitative", "scale": None, "axis": None}
     color = {"field": "run", "type": "nominal"}
@@ -210,16 +217,16 @@ def _event_layers(picture: Picture, *, height: int) -> list[Json]:
         "field": "event",
         "type": "nominal",
         "scale": {
-            "domain": [nature.value for nature in present],
-            "range": [_SYMBOLS[nature] for nature in present],
+            "domain": [nature.value for nature in _SYMBOLS],
+            "range": list(_SYMBOLS.values()),
         },
-        "legend": {
-            "title": None,
-            "symbolFillColor": _GREY,
-            "symbolStrokeWidth": 0,
-            "symbolSize": 80,
-        },
+        "legend": None,
     }
+    names = [
+        {"event": nature.value, "pixel": height if nature is Nature.ZERO else 0}
+        for nature in _SYMBOLS
+        if picture.has(nature)
+    ]
     return [
         {
             "data": {"values": spans},
@@ -231,6 +238,16 @@ def _event_layers(picture: Picture, *, height: int) -> list[Json]:
             "mark": {"type": "point", "filled": True, "size": 90, "opacity": 1},
             "encoding": {"x": across, "y": up, "color": color, "shape": shape},
         },
+        {
+            # Where an axis would name a value: zero and infinity have none on a log axis.
+            "data": {"values": names},
+            "mark": {"type": "text", "align": "right", "baseline": "middle", "color": _INK},
+            "encoding": {
+                "x": {"value": -9},
+                "y": up,
+                "text": {"field": "event", "type": "nominal"},
+            },
+        },
     ]
 
 
@@ -239,31 +256,42 @@ def _label_layers(picture: Picture, *, across: Axis, up: Axis) -> list[Json]:
     named = [series for series in picture.series if series.steps]
     ends = [_end_of(series, up=up) for series in named]
     places = dodge(ends, gap=_LABEL_PITCH, length=up.length)
+    elbow = (
+        _ELBOW
+        if all(abs(a - b) < _STEEP for a, b in zip(ends, places, strict=True))
+        else 3 * _ELBOW
+    )
+    left = WIDTH + 6 + elbow
     leaders: list[Json] = []
+    dots: list[Json] = []
     texts: list[Json] = []
     for series, end, place in zip(named, ends, places, strict=True):
         start = across.position(series.steps[-1])
-        for order, (right, down) in enumerate(
-            ((start, end), (WIDTH + 4.0, end), (WIDTH + 18.0, place))
-        ):
-            leaders.append({"run": series.label, "right": right, "down": down, "order": order})
+        corners = ((start, end), (WIDTH + 6.0, end), (left, place))
+        leaders += [
+            {"run": series.label, "right": right, "down": down, "order": order}
+            for order, (right, down) in enumerate(corners)
+        ]
         text = f"{series.label}\u2002{format_value(series.values[-1])}"
-        texts.append({"run": series.label, "right": WIDTH + 23.0, "down": place, "text": text})
+        texts.append({"run": series.label, "right": left + 5, "down": place, "text": text})
+        if series.natures[-1] is Nature.DRAWN:
+            dots.append({"run": series.label, "right": start, "down": end})
     if not texts:
         return []
     to_right = {"field": "right", "type": "quantitative", "scale": None, "axis": None}
     to_bottom = {"field": "down", "type": "quantitative", "scale": None, "axis": None}
     color = {"field": "run", "type": "nominal"}
+    order = {"field": "order", "type": "quantitative"}
     return [
         {
             "data": {"values": leaders},
-            "mark": {"type": "line", "strokeWidth": 1, "opacity": 0.6},
-            "encoding": {
-                "x": to_right,
-                "y": to_bottom,
-                "order": {"field": "order", "type": "quantitative"},
-                "color": color,
-            },
+            "mark": {"type": "line", "strokeWidth": 1, "strokeDash": [1, 3], "opacity": 0.8},
+            "encoding": {"x": to_right, "y": to_bottom, "order": order, "color": color},
+        },
+        {
+            "data": {"values": dots},
+            "mark": {"type": "point", "filled": True, "size": 34, "opacity": 1},
+            "encoding": {"x": to_right, "y": to_bottom, "color": color},
         },
         {
             "data": {"values": texts},
@@ -367,6 +395,7 @@ _CONFIG: Final[Json] = {
         "labelFontSize": 12,
         "labelColor": _INK,
         "symbolStrokeWidth": 2.5,
+        "symbolOpacity": 1,
         "symbolSize": 260,
         "columnPadding": 18,
         "offset": 12,

@@ -21,7 +21,7 @@ DASHES: Final[tuple[tuple[int, ...], ...]] = (
     (12, 4),
     (4, 4),
     (9, 3, 2, 3, 2, 3),
-    (1, 4),
+    (16, 2),
 )
 """Lengths of strokes and gaps in pixels; the first is a solid line."""
 

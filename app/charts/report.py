@@ -24,7 +24,7 @@ def report(
     record: JobRecord,
     curves: Sequence[Curve],
     *,
-    base_url: str,
+    base_url: str = "http://127.0.0.1:8000",
     width: int = 80,
     color: bool = False,
 ) -> str:
@@ -146,7 +146,8 @@ def _facts_section(record: JobRecord) -> list[str]:
         limit = f" of at most {record.spec.steps:,}" if run.steps < record.spec.steps else ""
         lines.append(_fact("steps", f"{run.steps:,}{limit}: {explain_stop(run.stop_reason)}"))
     if outcome is not None and outcome.problem is not None:
-        lines += [_fact("problem", line) for line in _describe_problem(outcome.problem)]
+        first, *more = _describe_problem(outcome.problem)
+        lines += [_fact("problem", first), *(_fact("", line) for line in more)]
     if outcome is not None and outcome.exact is not None and describe_exact(outcome.exact):
         lines.append(_fact("exact", describe_exact(outcome.exact)))
     lines += [_fact("time", text) for text in _describe_time(record)]
@@ -221,6 +222,10 @@ def _parameter(value: float | None) -> str:
     plain_from, plain_to = 1e-4, 1e7
     is_plain = value == 0 or plain_from <= abs(value) < plain_to
     return f"{value:.8f}" if is_plain else f"{value:.5e}"
+
+
+def _gap(value: float) -> str:
+    return "0" if value == 0 else f"{value:+.2e}"
 
 
 def _small(value: float | None) -> str:

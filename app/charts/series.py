@@ -202,3 +202,10 @@ def format_value(value: float) -> str:
     if nature is Nature.NONFINITE:
         return nature.value
     return nature.value if value == 0 else f"{value:.3g}"
+
+
+def nice_stride(last: int, *, parts: int) -> int:
+    """Return 1, 2 or 5 times a power of ten that divides 0 to `last` into at most `parts` parts."""
+    least = max(1, -(-last // parts))
+    magnitude = 10 ** (len(str(least)) - 1)
+    return next(m * magnitude for m in (1, 2, 5, 10) if m * magnitude >= least)

@@ -20,6 +20,7 @@ from app.charts.series import (
     major_exponents,
     make_picture,
     nature_of,
+    nice_stride,
 )
 
 _BRAILLE: Final = 0x2800
@@ -33,7 +34,7 @@ _NONFINITE: Final = "\u2715"
 # Terminal colours nearest to the palette's order; no yellow on white, no blue on black.
 _ANSI: Final = (34, 31, 32, 35, 33, 36, 39, 93)
 _LABEL_WIDTH: Final = 8
-_X_LABELS: Final = 4
+_X_LABELS: Final = 5
 _NAMES: Final = {"excess": "excess loss", "loss": "loss"}
 
 
@@ -227,8 +228,7 @@ def _x_axis(frame: _Frame) -> list[str]:
     """Return the axis line and the line of step labels."""
     line, labels = ["\u2500"] * frame.width, [" "] * (frame.width + _LABEL_WIDTH)
     taken = -1
-    for k in range(_X_LABELS + 1):
-        step = frame.last_step * k // _X_LABELS
+    for step in range(0, frame.last_step + 1, nice_stride(frame.last_step, parts=_X_LABELS)):
         column = frame.column(step) // 2
         text = f"{step:,}"
         start = min(max(0, column - len(text) // 2), frame.width - len(text))
