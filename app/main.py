@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Final
 
@@ -10,6 +10,7 @@ from fastapi import Depends, FastAPI
 from redis import Redis
 
 from app import log
+from app.api.asked import LatestAlias
 from app.api.deps import Rooms
 from app.api.errors import add_error_handlers
 from app.api.middleware import HeadAsGet, RequestContext
@@ -54,6 +55,7 @@ def create_app(settings: Settings) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     app.state.paths = Paths(app.routes)
+    app.add_middleware(LatestAlias)
     app.add_middleware(HeadAsGet)
     app.add_middleware(RequestContext)
     return app
@@ -70,7 +72,7 @@ def _make_lifespan(
     settings: Settings,
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         async with open_rooms(settings) as rooms:
             app.state.rooms = rooms
             yield
@@ -79,7 +81,7 @@ def _make_lifespan(
 
 
 @asynccontextmanager
-async def open_rooms(settings: Settings) -> AsyncIterator[Rooms]:
+async def open_rooms(settings: Settings) -> AsyncGenerator[Rooms]:
     """Open everything that requests need, and close it in the opposite order.
 
     Args:

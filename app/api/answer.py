@@ -4,7 +4,7 @@ It knows nothing of what the answers say.
 """
 
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 from urllib.parse import parse_qsl
 
@@ -79,7 +79,7 @@ def render(content: object, *, pretty: bool) -> bytes:
 
 def _to_plain(value: object) -> object:
     if isinstance(value, array):
-        return cast("array[Any]", value).tolist()
+        return list(cast("Iterable[float]", value))
     if isinstance(value, Mapping):
         return dict(cast("Mapping[str, object]", value))
     raise TypeError(f"{type(value).__name__} has no JSON form")
@@ -110,7 +110,7 @@ def _lay_out(value: Any, *, indent: int, used: int) -> str:  # noqa: ANN401  # a
     if isinstance(value, _SCALARS) or not value:
         return orjson.dumps(value).decode()
     is_object = isinstance(value, dict)
-    items: list[Any] = list(value.values()) if is_object else value
+    items = list(cast("dict[str, Any]", value).values()) if is_object else cast("list[Any]", value)
     if all(isinstance(item, _SCALARS) or not item for item in items):
         line = _one_line(value)
         # A long column stays on one line: a thousand lines of numbers hide everything else.
@@ -118,7 +118,8 @@ def _lay_out(value: Any, *, indent: int, used: int) -> str:  # noqa: ANN401  # a
         if is_column or used + len(line) <= _LINE_WIDTH:
             return line
     deeper = indent + 2
-    keys = [f"{orjson.dumps(key).decode()}: " for key in value] if is_object else [""] * len(items)
+    names = cast("Iterable[str]", value)
+    keys = [f"{orjson.dumps(key).decode()}: " for key in names] if is_object else [""] * len(items)
     lines = [
         f"{' ' * deeper}{key}{_lay_out(item, indent=deeper, used=deeper + len(key))}"
         for key, item in zip(keys, items, strict=True)

@@ -4,7 +4,7 @@ It knows no route and no job: an error's slug chooses status and text.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
@@ -19,6 +19,7 @@ from app.api.answer import Answer, render
 from app.api.paths import Paths
 from app.api.problem_texts import TEXTS, ProblemText
 from app.domain.errors import FitjobsError, Flaw, InvalidSpec, Unavailable
+from app.domain.parse import parse_spec
 
 STATUSES: Final[Mapping[str, int]] = {
     "malformed-json": 400,
@@ -68,7 +69,10 @@ _MAX_BYTES: Final = 15_000
 _MAX_TEXT: Final = 400
 _MAX_WORD: Final = 80
 
-_LOG = logging.getLogger(__name__)
+EXAMPLE_MISTAKE: Final = {"optimiser": "adam", "steps": -1}
+"""A spec whose refusal the page of "validation" shows."""
+
+_LOG: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,7 +218,7 @@ def fail(request: Request, error: Exception) -> Response:
 
 async def refuse_parameters(request: Request, error: Exception) -> Response:
     """Answer for query parameters and headers that FastAPI could not use."""
-    found = error.errors() if isinstance(error, RequestValidationError) else []
+    found: Sequence[Any] = error.errors() if isinstance(error, RequestValidationError) else ()
     sentences = [f"{found_in['loc'][-1]}: {found_in['msg']}" for found_in in found[:_MAX_ERRORS]]
     return problem_answer(request, "invalid-parameter", "; ".join(sentences))
 
@@ -319,11 +323,19 @@ def responses(*errors: type[FitjobsError] | str) -> dict[int | str, dict[str, An
 
 def example(slug: str) -> dict[str, Any]:
     """Return the document that the example request of a problem's page is answered with."""
+    detail: str = PROBLEMS[slug].text.detail
+    flaws: tuple[Flaw, ...] = ()
+    if slug == InvalidSpec.slug:
+        try:
+            parse_spec(EXAMPLE_MISTAKE)
+        except InvalidSpec as error:
+            detail, flaws = error.detail, error.flaws
     document = problem_document(
         slug,
-        PROBLEMS[slug].text.detail,
+        detail,
         instance="/v1/jobs",
-        request_id="req_01k6m2v8q4d0c3h5n7r9t1w2xz",
+        request_id="req_5b1f0c7a9e3d4826b0c1d2e3",
+        flaws=flaws,
     )
     if document["status"] is None:
         return {key: document[key] for key in ("type", "title", "detail")}

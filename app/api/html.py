@@ -15,6 +15,12 @@ _STYLE: Final = (
     "pre{background:#23262b}a{color:#8ab8f0}}"
 )
 
+HTML_HEADERS: Final = {
+    # Nothing is loaded, run or framed, whatever a text on the page says.
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+}
+
 _HTML_TYPES: Final = frozenset({"text/html", "application/xhtml+xml"})
 _JSON_TYPES: Final = frozenset({"application/json", "application/problem+json"})
 

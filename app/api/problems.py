@@ -9,7 +9,7 @@ from starlette.responses import HTMLResponse
 from app.api.address import base_of
 from app.api.answer import Answer, render
 from app.api.errors import PROBLEMS, Problem, example, responses
-from app.api.html import page, prefers_html
+from app.api.html import HTML_HEADERS, page, prefers_html
 from app.domain.errors import NotFound
 
 router = APIRouter(tags=["problems"])
@@ -31,7 +31,7 @@ async def list_problems(request: Request) -> Response:
             f"<td>{escape(problem.text.title)}</td></tr>"
             for slug, problem in PROBLEMS.items()
         )
-        return HTMLResponse(page("Problems", f"<table>{rows}</table>"))
+        return HTMLResponse(page("Problems", f"<table>{rows}</table>"), headers=HTML_HEADERS)
     items = [
         {"type": f"/problems/{slug}", "title": problem.text.title, "status": problem.status}
         for slug, problem in PROBLEMS.items()
@@ -58,7 +58,7 @@ async def read_problem(
     text = escape(sample) + escape(render(shown["answer"], pretty=True).decode())
     status = f"<p>HTTP status {problem.status}</p>" if problem.status else ""
     body = f"{status}{paragraphs}<h2>Example</h2><pre>{text}</pre>"
-    return HTMLResponse(page(f"{described['title']} ({slug})", body))
+    return HTMLResponse(page(f"{described['title']} ({slug})", body), headers=HTML_HEADERS)
 
 
 def describe(problem: Problem, *, base: str) -> dict[str, Any]:

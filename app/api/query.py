@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from fastapi import Depends, Request, params
 from fastapi.dependencies.models import Dependant
@@ -76,7 +76,7 @@ async def check_query(request: Request) -> None:
     if not request.scope["query_string"]:
         return
     known = declared_names(request)
-    for name in cast("list[str]", list(request.query_params.keys())):
+    for name in request.query_params:
         if name in known or name.startswith(tuple(n for n in known if n.endswith("."))):
             continue
         if request.headers.get("content-type", "").lower().startswith(_CSV_TYPES):

@@ -5,13 +5,36 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from app.api import discovery, health, optimizers, presets, problems, workers
+from app.api import (
+    charts,
+    create,
+    discovery,
+    events,
+    health,
+    history,
+    jobs,
+    listing,
+    optimizers,
+    presets,
+    problems,
+    reference,
+    runs,
+    workers,
+)
 
 ROUTERS: Final[Sequence[APIRouter]] = (
     discovery.router,
+    create.router,
+    listing.router,
+    jobs.router,
+    history.router,
+    runs.router,
+    events.router,
+    charts.router,
     optimizers.router,
     presets.router,
     workers.router,
     problems.router,
     health.router,
+    reference.router,
 )
