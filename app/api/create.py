@@ -1,0 +1,189 @@
+"""Routes that make jobs: POST, PUT, the short aliases /fit and /compare, and rerun."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends, Header, Query, Request
+from starlette.responses import Response
+
+from app.api.answer import Answer
+from app.api.asked import IdText, JobId
+from app.api.body import RawSpec
+from app.api.deps import Rooms, RoomsDep
+from app.api.errors import responses
+from app.api.show import Wish, WishDep, answer_job
+from app.api.view import JOB_PATH, JOBS_PATH, dry_run_object
+from app.api.wait import PatientWaitDep, Wait, WaitDep, is_done, wait_until
+from app.domain.errors import (
+    CrossSiteRequest,
+    DeviceUnavailable,
+    IdConflict,
+    IdempotencyKeyReused,
+    InvalidParameter,
+    InvalidSpec,
+    JobExpired,
+    JobNotFound,
+    MalformedJson,
+    NotAcceptable,
+    PayloadTooLarge,
+    QueueFull,
+    StoreUnavailable,
+    UnsupportedMediaType,
+)
+from app.domain.parse import parse_spec
+from app.store.jobs import Created
+
+router = APIRouter(tags=["jobs"])
+
+MAX_KEY_LENGTH: Final = 255
+_OFF: Final = frozenset({"0", "false", "no"})
+
+REFUSALS: Final[dict[int | str, dict[str, Any]]] = responses(
+    MalformedJson,
+    InvalidParameter,
+    CrossSiteRequest,
+    NotAcceptable,
+    JobExpired,
+    PayloadTooLarge,
+    UnsupportedMediaType,
+    InvalidSpec,
+    IdempotencyKeyReused,
+    QueueFull,
+    DeviceUnavailable,
+    StoreUnavailable,
+)
+_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"description": "The job that this key or id had made before, or a dry run"},
+    201: {"description": "Created and done"},
+    202: {"description": "Created, not done: see Location and Retry-After"},
+    **REFUSALS,
+}
+
+KeyText = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        description="Repeating a request with the same key finds the same job; remembered until "
+        "24 hours after its end.",
+    ),
+]
+DryRunText = Annotated[
+    str | None,
+    Query(alias="dry_run", description="Check and resolve the spec, run nothing."),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Posted:
+    """Everything that the routes of this file read from a request but the wait.
+
+    Attributes:
+        raw: The body, parsed but not checked.
+        key: The Idempotency-Key.
+        is_dry_run: Check only.
+        wish: How to show the job.
+        rooms: Where things happen.
+        request: For the client's hanging up.
+    """
+
+    raw: object
+    key: str | None
+    is_dry_run: bool
+    wish: Wish
+    rooms: Rooms
+    request: Request
+
+    async def create(
+        self, wait: Wait, *, kind: str | None = None, job_id: str | None = None
+    ) -> Response:
+        """Submit the body and answer with the job, or preview it."""
+        parsed = parse_spec(self.raw, kind=kind)
+        if self.is_dry_run:
+            preview = await self.rooms.service.preview(parsed)
+            return Answer(dry_run_object(preview.parsed, preview.device))
+        created = await self.rooms.service.submit(parsed, job_id=job_id, idempotency_key=self.key)
+        return await self.answer(created, wait)
+
+    async def answer(self, created: Created, wait: Wait) -> Response:
+        """Hold the answer as long as is wished; the status code then tells the truth."""
+        record = await wait_until(
+            created.record, is_done, wait=wait, rooms=self.rooms, request=self.request
+        )
+        headers = {"Location": f"{JOBS_PATH}/{record.id}", **wait.headers()}
+        status = 201 if record.status.is_terminal else 202
+        if not created.is_new:
+            status = 200
+            headers["Idempotent-Replayed"] = "true"
+        return await answer_job(
+            record, wish=self.wish, rooms=self.rooms, status=status, headers=headers
+        )
+
+
+async def read_posted(
+    request: Request,
+    rooms: RoomsDep,
+    wish: WishDep,
+    raw: RawSpec,
+    *,
+    key: KeyText = None,
+    dry_run: DryRunText = None,
+) -> Posted:
+    """Read what the routes of this file share.
+
+    Raises:
+        InvalidParameter: The Idempotency-Key is empty or too long.
+    """
+    if key is not None and not 1 <= len(key) <= MAX_KEY_LENGTH:
+        raise InvalidParameter(f"Idempotency-Key must have 1 to {MAX_KEY_LENGTH} characters")
+    is_dry_run = dry_run is not None and dry_run.lower() not in _OFF
+    return Posted(raw=raw, key=key, is_dry_run=is_dry_run, wish=wish, rooms=rooms, request=request)
+
+
+PostedDep = Annotated[Posted, Depends(read_posted)]
+
+
+@router.post(JOBS_PATH, status_code=202, responses=_ANSWERS)
+async def create_job(posted: PostedDep, wait: WaitDep) -> Response:
+    """Create a job; `{}` or no body at all runs the classic example."""
+    return await posted.create(wait)
+
+
+@router.put(JOB_PATH, status_code=202, responses={**_ANSWERS, **responses(IdConflict)})
+async def create_named_job(job_id: IdText, posted: PostedDep, wait: WaitDep) -> Response:
+    """Create a job under your own id; repeat freely, the same spec finds the same job."""
+    return await posted.create(wait, job_id=job_id)
+
+
+@router.post("/fit", status_code=201, responses=_ANSWERS)
+async def fit(posted: PostedDep, wait: PatientWaitDep) -> Response:
+    """Fit a line and wait up to 30 s for the answer."""
+    return await posted.create(wait, kind="fit")
+
+
+@router.post("/compare", status_code=201, responses=_ANSWERS)
+async def compare(posted: PostedDep, wait: PatientWaitDep) -> Response:
+    """Compare optimizers on the same points and wait up to 30 s for the answer."""
+    return await posted.create(wait, kind="comparison")
+
+
+@router.post("/sweep", status_code=201, responses=REFUSALS, include_in_schema=False)
+async def sweep(posted: PostedDep, wait: PatientWaitDep) -> Response:
+    """Say that sweeps are not served by this version."""
+    return await posted.create(wait, kind="sweep")
+
+
+@router.post("/batch", status_code=201, responses=REFUSALS, include_in_schema=False)
+async def batch(posted: PostedDep, wait: PatientWaitDep) -> Response:
+    """Say that batches are not served by this version."""
+    return await posted.create(wait, kind="batch")
+
+
+@router.post(
+    f"{JOB_PATH}/rerun",
+    status_code=202,
+    responses={**_ANSWERS, **responses(JobNotFound, JobExpired)},
+)
+async def rerun_job(job_id: JobId, posted: PostedDep, wait: WaitDep) -> Response:
+    """Run a job's spec again as a new job, with the body's fields in place of the old ones."""
+    created = await posted.rooms.service.rerun(job_id, posted.raw, idempotency_key=posted.key)
+    return await posted.answer(created, wait)

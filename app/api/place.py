@@ -1,0 +1,91 @@
+"""Where a queued job waits: before it how many, for what, and for how long as far as one can tell."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Final
+
+from app.domain.job import JobRecord, Status, WorkerInfo
+from app.store.jobs import JobStore
+from app.store.listing import JobFilter
+
+_RECENT_JOBS: Final = 20
+"""Jobs whose durations stand for those that wait."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A job's place in its queue.
+
+    Attributes:
+        queue: "cpu" or "cuda".
+        ahead: Jobs that will be claimed first.
+        estimated_start_seconds: From the number of live workers and the durations of the last
+            jobs; None when nothing is known.
+        waiting_for: One sentence.
+    """
+
+    queue: str
+    ahead: int
+    estimated_start_seconds: float | None
+    waiting_for: str
+
+    def to_object(self) -> dict[str, object]:
+        """Return the job object's `queue`; position 1 is the next to be claimed."""
+        return {
+            "name": self.queue,
+            "position": self.ahead + 1,
+            "ahead": self.ahead,
+            "estimated_start_seconds": self.estimated_start_seconds,
+            "waiting_for": self.waiting_for,
+        }
+
+
+async def find_place(record: JobRecord, *, store: JobStore) -> Place | None:
+    """Return where the job waits; None when it no longer does."""
+    if record.status is not Status.QUEUED:
+        return None
+    ahead = await store.position(record.id)
+    if ahead is None:
+        return None
+    queue = record.device.queue
+    workers = [worker for worker in await store.workers() if worker.queue == queue]
+    idle = sum(worker.job is None for worker in workers)
+    durations = await _recent_durations(queue, store=store) if ahead >= idle and workers else []
+    return Place(
+        queue=queue,
+        ahead=ahead,
+        estimated_start_seconds=_estimate(
+            ahead=ahead, idle=idle, workers=len(workers), durations=durations
+        ),
+        waiting_for=_reason(queue, ahead=ahead, idle=idle, workers=workers),
+    )
+
+
+async def _recent_durations(queue: str, *, store: JobStore) -> list[float]:
+    finished = JobFilter(statuses=frozenset({Status.SUCCEEDED}), queues=frozenset({queue}))
+    page = await store.find(finished, cursor=None, limit=_RECENT_JOBS)
+    return [
+        (record.finished_at_ms - record.started_at_ms) / 1000
+        for record in page.records
+        if record.finished_at_ms is not None and record.started_at_ms is not None
+    ]
+
+
+def _estimate(*, ahead: int, idle: int, workers: int, durations: Sequence[float]) -> float | None:
+    """Return ahead's rounds over all workers, each as long as the last jobs took."""
+    if ahead < idle:
+        return 0.0
+    if not workers or not durations:
+        return None
+    rounds = (ahead - idle) // workers + 1
+    return round(rounds * fmean(durations), 3)
+
+
+def _reason(queue: str, *, ahead: int, idle: int, workers: Sequence[WorkerInfo]) -> str:
+    if not workers:
+        return f"a {queue} worker: none is live"
+    if ahead < idle:
+        return f"a {queue} worker to claim it: {idle} idle"
+    others = f"{ahead} job{'s' if ahead != 1 else ''} ahead"
+    return f"a free {queue} worker: {len(workers) - idle} of {len(workers)} busy, {others}"
