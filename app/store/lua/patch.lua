@@ -15,7 +15,7 @@ if expires ~= '' then
   redis.call('HSET', job, 'expires_at_ms', expires)
   -- Read before: a time in the past deletes the job at once.
   fields = redis.call('HGETALL', job)
-  keep_until(id, tonumber(expires), grave)
+  keep_until(id, tonumber(expires), clock_ms(), grave)
 else
   fields = redis.call('HGETALL', job)
 end

@@ -66,11 +66,12 @@ local function is_terminal(status)
   return status == 'succeeded' or status == 'failed' or status == 'cancelled'
 end
 
--- Gives everything that a job leaves behind one time of death; the tombstone outlives it.
-local function keep_until(id, expires, grave)
+-- Gives everything that a job leaves behind one time of death; the tombstone outlives it, even when
+-- that time is in the past.
+local function keep_until(id, expires, now, grave)
   redis.call('HSET', job_key(id), 'expires_at_ms', text(expires))
   redis.call('ZADD', EXPIRIES, text(expires), id)
-  redis.call('SET', gone_key(id), '1', 'PXAT', text(expires + grave))
+  redis.call('SET', gone_key(id), '1', 'PXAT', text(math.max(expires, now) + grave))
   for _, key in ipairs(keys_of(id)) do redis.call('PEXPIREAT', key, text(expires)) end
 end
 
@@ -83,7 +84,7 @@ local function end_job(id, status, now, times, data)
   emit(id, 'job.' .. status, now, data)
   local digest = redis.call('HGET', job, 'idempotency')
   if digest then redis.call('PEXPIREAT', memory_key(digest), text(now + times[2])) end
-  keep_until(id, now + times[1], times[3])
+  keep_until(id, now + times[1], now, times[3])
 end
 
 -- Back to the place that the job had at first: its order never changes.
