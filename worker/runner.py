@@ -27,7 +27,7 @@ STORE_RETRY_SECONDS: Final = 0.25
 _LOG = logging.getLogger(__name__)
 
 
-class _Drained(Exception):  # noqa: N818  # not an error: the worker was asked to stop
+class _Drained(Exception):  # not an error: the worker was asked to stop
     """The worker stops; the job goes back to the queue."""
 
 
@@ -161,9 +161,7 @@ class Runner:
             reason = block.stop_reason or self._interruption(attempt)
             if reason is not None:
                 return reason
-        raise EngineFault(
-            "The engine ended without a reason", error_type=JobErrorType.INTERNAL
-        )
+        raise EngineFault("The engine ended without a reason", error_type=JobErrorType.INTERNAL)
 
     def _interruption(self, attempt: _Attempt) -> StopReason | None:
         """Look up, between two blocks, whether somebody wants this to end.
@@ -191,9 +189,7 @@ class Runner:
         outcome = _make_outcome(attempt)
         self._insist(attempt.recorder.flush)
         self._insist(
-            lambda: self.runs.finish(
-                attempt.claim, status=status, outcome=outcome, error=error
-            )
+            lambda: self.runs.finish(attempt.claim, status=status, outcome=outcome, error=error)
         )
         seconds = round(self.clock() - attempt.started, 4)
         _LOG.info("job.finished", extra=fields(status=str(status), run_seconds=seconds))
