@@ -71,23 +71,23 @@ def job_object(
         "status": record.status.value,
         "done": record.status.is_terminal,
         "message": message(record),
+        **_times(record),
+        "attempt": record.attempt,
         "name": record.name,
         "tags": record.tags,
         "rerun_of": record.rerun_of,
-        **_times(record),
-        "attempt": record.attempt,
+        "spec": record.spec.model_dump(mode="json"),
+        "defaulted": list(record.defaulted),
+        "warnings": [warning.model_dump() for warning in record.warnings],
         "device": record.device.model_dump(),
         "engine": record.engine.model_dump() if record.engine else None,
         "timing": _timing(record),
-        "progress": record.progress.model_dump() if record.progress else None,
+        "progress": _progress(record),
         "result": _result(record, histories),
         "diagnosis": [
             reason.model_dump(by_alias=True) for reason in diagnose(record.spec, record.outcome)
         ],
         "error": _error(record.error),
-        "warnings": [warning.model_dump() for warning in record.warnings],
-        "defaulted": list(record.defaulted),
-        "spec": record.spec.model_dump(mode="json"),
         "links": make_links(record),
     }
     if place is not None:
@@ -109,7 +109,7 @@ def dry_run_object(parsed: ParsedSpec, device: DeviceUsed) -> Shown:
 
 def run_objects(record: JobRecord) -> list[Shown]:
     """Return the runs of a job without their histories, in the order of running."""
-    known = {run.run: run for run in record.outcome.runs} if record.outcome else {}
+    known = dict(enumerate(record.outcome.runs)) if record.outcome else {}
     return [
         {**_run_fields(known.get(run), run=run, label=label, spec=spec), **_run_links(record, run)}
         for run, (label, spec) in enumerate(run_specs(record.spec))
@@ -154,6 +154,14 @@ def _timing(record: JobRecord) -> Shown:
 
 def _seconds(start_ms: int | None, end_ms: int | None) -> float | None:
     return None if start_ms is None or end_ms is None else max(0, end_ms - start_ms) / 1000
+
+
+def _progress(record: JobRecord) -> Shown | None:
+    if record.progress is None:
+        return None
+    shown: Shown = record.progress.model_dump()
+    # A run that met its stop rule made all the steps that it needed.
+    return {**shown, "fraction": 1.0} if record.status is Status.SUCCEEDED else shown
 
 
 def _error(error: JobError | None) -> Shown | None:
@@ -201,7 +209,7 @@ def _verdict(outcome: Outcome | None) -> Shown:
 def _runs(record: JobRecord, outcome: Outcome | None, histories: Histories | None) -> list[Shown]:
     """Return every run that has a result or rows, each with what is shown of its history."""
     is_comparison = isinstance(record.spec, ComparisonSpec)
-    known = {run.run: run for run in outcome.runs} if outcome else {}
+    known = dict(enumerate(outcome.runs)) if outcome else {}
     runs: list[Shown] = []
     for run, (label, spec) in enumerate(run_specs(record.spec)):
         rows = histories.rows[run] if histories and run < len(histories.rows) else None
@@ -212,10 +220,7 @@ def _runs(record: JobRecord, outcome: Outcome | None, histories: Histories | Non
         full = history_link(record.id, run=run if is_comparison else None)
         curve: Shown = {"history": None, "spark": None}
         if rows is not None:
-            curve = {
-                "history": embed(rows, points=points, full=full) if points else None,
-                "spark": make_spark(rows),
-            }
+            curve = embed(rows, points=points, full=full)
         if is_comparison:
             fields |= _run_links(record, run)
         runs.append({**fields, **curve})
@@ -255,7 +260,7 @@ def history_link(job_id: str, *, run: int | None) -> str:
 
 
 def embed(rows: Rows, *, points: int, full: str) -> Shown:
-    """Return at most `points` rows as columns, with how many there are and where.
+    """Return `history`, at most `points` rows as columns, and `spark`, the curve in a few glyphs.
 
     Args:
         rows: All of them.
@@ -263,10 +268,8 @@ def embed(rows: Rows, *, points: int, full: str) -> Shown:
         full: Where the rest can be read.
     """
     kept = shorten(rows, points)
-    return {"points": len(kept), "of": len(rows), "full": full, **to_columns(kept)}
-
-
-def make_spark(rows: Rows) -> str:
-    """Return the curve in a few glyphs: excess loss where it is known, else loss."""
-    few = shorten(rows, _SPARK_ROWS)
-    return spark(few.loss if few.excess_loss is None else few.excess_loss)
+    few = shorten(kept, _SPARK_ROWS)
+    return {
+        "history": {"points": len(kept), "of": len(rows), "full": full, **to_columns(kept)},
+        "spark": spark(few.loss if few.excess_loss is None else few.excess_loss),
+    }
