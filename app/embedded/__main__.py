@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 from types import FrameType
 from typing import Final
 
@@ -126,12 +127,18 @@ def wait_until_ready(house: House, *, stop: Stop) -> None:
             if child.deaths >= MOST_EARLY_DEATHS:
                 raise CannotStart(
                     f"{child.role.name} ended {child.deaths} times while starting: "
-                    f"{house.logs}/{child.role.name}.log says why."
+                    f"{last_line(log := house.logs / f'{child.role.name}.log')} ({log})"
                 )
         if time.monotonic() > until:
             raise CannotStart(
                 f"No job can run after {START_SECONDS:.0f} s: see the logs in {house.logs}."
             )
+
+
+def last_line(log: Path) -> str:
+    """Return a log's last words."""
+    lines = log.read_text(errors="replace").split("\n") if log.exists() else []
+    return next((line.strip() for line in reversed(lines) if line.strip()), "it wrote no log")
 
 
 def welcome(house: House, settings: Settings) -> None:
