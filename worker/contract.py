@@ -1,6 +1,6 @@
 """What passes between the runner and an engine: no torch on one side, no Redis on the other."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -49,11 +49,30 @@ class Run(Protocol):
 class Prepared(Protocol):
     """A job's data on its device, the exact answer, and its runs."""
 
-    exact: Exact
-    problem: Problem
-    engine: EngineUsed
-    device: str
-    runs: tuple[Run, ...]
+    @property
+    def exact(self) -> Exact:
+        """The least-squares answer."""
+        ...
+
+    @property
+    def problem(self) -> Problem:
+        """The bowl that the optimizers run in."""
+        ...
+
+    @property
+    def engine(self) -> EngineUsed:
+        """Which engine computes, and why."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """Where, as torch names it, e.g. "cuda:0"."""
+        ...
+
+    @property
+    def runs(self) -> Sequence[Run]:
+        """One an optimizer, in the order of the spec."""
+        ...
 
 
 class Engine(Protocol):

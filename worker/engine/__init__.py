@@ -1,0 +1,1 @@
+"""The steps themselves: torch and the vocabulary, nothing of Redis, Celery or HTTP."""

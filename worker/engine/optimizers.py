@@ -1,0 +1,65 @@
+"""From a name and its hyperparameters to an object of torch.optim; the loop knows the rest."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import torch
+from torch import nn
+
+from app.domain.optimizers import OptimizerSpec, SchedulerSpec
+from app.domain.result import Problem
+
+Schedule = Callable[[float], None]
+"""Called after every update with the loss before it."""
+
+NEEDS_CLOSURE: Final = frozenset({"LBFGS"})
+"""Optimizers that evaluate loss and gradient several times a step."""
+
+
+def resolve_lr(optimizer: OptimizerSpec, problem: Problem) -> float:
+    """Return the learning rate, computed where the spec says "auto".
+
+    SGD with momentum m: 2 (1 + m) / (lmin + lmax) over the eigenvalues of the Hessian, which for
+    m = 0 is the best constant rate (B. T. Polyak, "Introduction to Optimization", 1987, section
+    1.4); when lmin = 0, (1 + m) / lmax, since twice that is already the limit of stability.
+    """
+    if optimizer.lr is not None:
+        return optimizer.lr
+    momentum = optimizer.hyperparameters["momentum"]
+    largest, smallest = problem.hessian_eigenvalues
+    share = 2.0 if smallest > 0 else 1.0
+    return share * (1.0 + float(momentum)) / (smallest + largest)  # type: ignore[arg-type]  # bounded by the catalogue
+
+
+def make_optimizer(optimizer: OptimizerSpec, net: nn.Module, *, lr: float) -> torch.optim.Optimizer:
+    """Return the optimizer of torch.optim that a spec names.
+
+    Args:
+        optimizer: Name and hyperparameters.
+        net: Whose parameters it moves.
+        lr: The learning rate, resolved.
+    """
+    settings: dict[str, Any] = {**optimizer.hyperparameters, "lr": lr}
+    made: torch.optim.Optimizer = getattr(torch.optim, optimizer.name)(net.parameters(), **settings)
+    return made
+
+
+def make_schedule(
+    scheduler: SchedulerSpec | None, optimizer: torch.optim.Optimizer, *, steps: int
+) -> Schedule | None:
+    """Return what changes the learning rate after an update, None for nothing.
+
+    Args:
+        scheduler: Name and hyperparameters.
+        optimizer: Whose learning rate it moves.
+        steps: Updates that the spec asks for; what OneCycleLR spans when nothing else is said.
+    """
+    if scheduler is None:
+        return None
+    settings: dict[str, Any] = dict(scheduler.hyperparameters)
+    if scheduler.name == "OneCycleLR" and settings["total_steps"] is None:
+        settings["total_steps"] = steps
+    made: Any = getattr(torch.optim.lr_scheduler, scheduler.name)(optimizer, **settings)
+    if scheduler.name == "ReduceLROnPlateau":
+        return lambda loss: made.step(loss)
+    return lambda _: made.step()
