@@ -73,8 +73,15 @@ def _field_of(description: Mapping[str, Any]) -> tuple[Any, Any]:
         annotation = annotation | None
     if description.get("required"):
         return annotation, ...
-    default = description["default"]
-    return annotation, tuple(default) if isinstance(default, list) else default
+    return annotation, _default_of(description)
+
+
+def _default_of(description: Mapping[str, Any]) -> Any:  # noqa: ANN401  # as torch takes it
+    """Return the default in the type that validation gives: 0 and 0.0 are two fingerprints."""
+    default: Any = description["default"]
+    if description["type"] == "numbers":
+        return tuple(None if value is None else float(value) for value in default)
+    return float(default) if description["type"] == "number" else default
 
 
 def _annotation_of(description: Mapping[str, Any]) -> Any:  # noqa: ANN401  # a type is built here
@@ -89,13 +96,14 @@ def _annotation_of(description: Mapping[str, Any]) -> Any:  # noqa: ANN401  # a 
             return Literal[tuple(description["choices"])]
         case "numbers":
             # Adafactor's first eps is None by default: torch then uses the type's own epsilon.
-            parts = [
+            parts: list[Any] = [
                 _bounded(float, bounds) | None
                 if description["default"][i] is None
                 else _bounded(float, bounds)
                 for i, bounds in enumerate(description["items"])
             ]
-            return Annotated[tuple.__class_getitem__(tuple(parts)), Strict(strict=False)]
+            fixed_tuple: Any = tuple
+            return Annotated[fixed_tuple[tuple(parts)], Strict(strict=False)]
         case "integers":
             items = _bounded(int, description["items"][0])
             return Annotated[

@@ -5,7 +5,8 @@ import math
 import sys
 from array import array
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from itertools import chain
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast
 
 from pydantic import (
     BeforeValidator,
@@ -41,22 +42,24 @@ def _to_column(given: object) -> Floats:
         PydanticCustomError: Not a list, or an element is no finite number; the message names it.
     """
     if isinstance(given, array):
-        return given
+        return cast("Floats", given)
     if not isinstance(given, list):
         raise PydanticCustomError("wrong-type", "Give a list of numbers")
-    if not {type(value) for value in given} <= {float, int}:
-        position = next(i for i, value in enumerate(given) if type(value) not in {float, int})
+    values = cast("list[float]", given)
+    if not set(map(type, values)) <= {float, int}:
+        position = next(i for i, value in enumerate(values) if type(value) not in {float, int})
         raise PydanticCustomError(
             "not-a-number", "Element {position} is not a number", {"position": position}
         )
     try:
-        column = array("d", given)
+        column = array("d", values)
     except OverflowError:
+        # An integer beyond every float64.
         column = array("d", [math.inf])
-    if column and not max(map(abs, column)) <= LARGEST:  # also catches NaN in first place
-        raise PydanticCustomError("out-of-range", "Every number must lie within +-1e150")
     if any(map(math.isnan, column)):
         raise PydanticCustomError("not-a-number", "NaN is not a number that can be fitted")
+    if column and max(map(abs, column)) > LARGEST:
+        raise PydanticCustomError("out-of-range", "Every number must lie within +-1e150")
     return column
 
 
@@ -95,6 +98,10 @@ class Columns(Frozen):
         if sys.byteorder == "big":
             columns.byteswap()
         return columns.tobytes()
+
+    def reach(self) -> float:
+        """Return the largest absolute value."""
+        return max(map(abs, chain(self.x, self.y)))
 
 
 def columns_from_bytes(raw: bytes) -> Columns:
@@ -157,7 +164,17 @@ class Generator(Frozen):
     def _check_interval(self) -> "Generator":
         if not isinstance(self.x, str) and not (-LARGEST <= self.x[0] <= self.x[1] <= LARGEST):
             raise PydanticCustomError("out-of-range", "x must be [lo, hi] with lo <= hi")
+        if self.reach() > LARGEST:
+            raise PydanticCustomError(
+                "out-of-range",
+                "a*x + b + noise must lie within +-1e150: make a, b, noise or x less",
+            )
         return self
+
+    def reach(self) -> float:
+        """Return a bound on the absolute values that are drawn, 10 standard deviations out."""
+        x = 10.0 if isinstance(self.x, str) else max(map(abs, self.x))
+        return max(x, abs(self.a) * x + abs(self.b) + 10.0 * self.noise)
 
 
 class Generated(Frozen):
@@ -198,17 +215,22 @@ def _shortest_form(given: object) -> object:
     if isinstance(given, str):
         return {"preset": given}
     if isinstance(given, list):
-        return _columns_from_pairs(given)
+        return _columns_from_pairs(cast("list[list[Any]]", given))
     return given
 
 
-def _columns_from_pairs(pairs: Sequence[Any]) -> dict[str, list[Any]]:
-    for position, pair in enumerate(pairs):
-        if not isinstance(pair, list) or len(pair) != 2:  # noqa: PLR2004  # x and y
-            raise PydanticCustomError(
-                "not-a-pair", "Element {position} is not a pair [x, y]", {"position": position}
-            )
+def _columns_from_pairs(pairs: Sequence[list[Any]]) -> dict[str, list[Any]]:
+    # A million pairs are looked at without a Python loop.
+    if not (set(map(type, pairs)) <= {list} and set(map(len, pairs)) <= {2}):
+        position = next(i for i, pair in enumerate(pairs) if not _is_pair(pair))
+        raise PydanticCustomError(
+            "not-a-pair", "Element {position} is not a pair [x, y]", {"position": position}
+        )
     return {"x": [pair[0] for pair in pairs], "y": [pair[1] for pair in pairs]}
+
+
+def _is_pair(value: object) -> bool:
+    return isinstance(value, list) and len(cast("list[object]", value)) == 2  # noqa: PLR2004  # x, y
 
 
 Data = Annotated[

@@ -15,6 +15,7 @@ from app.domain.errors import Flaw
 from app.domain.spec import ComparisonSpec, FitSpec, Start, Stop
 
 MAX_FLAWS: Final = 20
+MAX_ALLOWED: Final = 32
 MAX_GOT_CHARACTERS: Final = 80
 
 # What people type who come from other tools.
@@ -27,7 +28,12 @@ _SYNONYMS: Final[Mapping[str, str]] = {
     "n_steps": "steps",
     "optim": "optimizer",
     "learningrate": "lr",
+    "learning_rate": "lr",
     "learning-rate": "lr",
+    "slope": "a",
+    "intercept": "b",
+    "num_points": "n",
+    "wd": "weight_decay",
     "x": "data",
     "y": "data",
     "points": "data",
@@ -57,7 +63,7 @@ _SENTENCES: Final[Mapping[str, str]] = {
     "less_than": "Must be less than {lt}",
     "less_than_equal": "Must be at most {le}",
     "too_long": "Give at most {max_length} values",
-    "too_short": "Give at least {min_length} values",
+    "too_short": "Give at least {min_length} value",
     "string_too_long": "Give at most {max_length} characters",
     "string_too_short": "Give at least {min_length} character",
     "string_pattern_mismatch": "Must match {pattern}",
@@ -77,18 +83,18 @@ def to_flaws(
         kind: "fit" or "comparison": which top-level fields exist.
         moved: Pointer in `given` -> pointer in the body that the client sent.
     """
-    found: dict[str, Flaw] = {}
+    found: dict[str, tuple[ErrorDetails, list[str | int]]] = {}
+    parents: set[str] = set()
     for details in error.errors(include_url=False, include_input=False):
         path = _real_path(details, given)
-        pointer = _to_pointer(path)
         # A union reports every member that did not fit; the first is the plainest.
-        found.setdefault(pointer, _make_flaw(details, path, given, kind=kind))
-    deepest = [
-        flaw
-        for pointer, flaw in found.items()
-        if not any(other.startswith(f"{pointer}/") for other in found)
-    ]
-    return tuple(_move(flaw, moved) for flaw in deepest[:MAX_FLAWS])
+        found.setdefault(to_pointer(path), (details, path))
+        parents.update(to_pointer(path[:depth]) for depth in range(len(path)))
+    deepest = [what for pointer, what in found.items() if pointer not in parents]
+    return tuple(
+        _move(_make_flaw(details, path, given, kind=kind), moved)
+        for details, path in deepest[:MAX_FLAWS]
+    )
 
 
 def nearest(word: str, allowed: Sequence[str]) -> str | None:
@@ -107,17 +113,22 @@ def _real_path(details: ErrorDetails, given: Mapping[str, Any]) -> list[str | in
     here: Any = given
     location = details["loc"]
     for i, part in enumerate(location):
-        is_index = isinstance(here, list) and isinstance(part, int) and 0 <= part < len(here)
-        if is_index or (isinstance(here, Mapping) and part in here):
+        if _has(here, part):
             path.append(part)
-            here = here[cast("Any", part)]
+            here = here[part]
         elif details["type"] == "missing" and i == len(location) - 1:
             path.append(part)
     return path
 
 
-def _to_pointer(path: Sequence[str | int]) -> str:
-    # RFC 6901: "~" and "/" are escaped.
+def _has(here: object, part: str | int) -> bool:
+    if isinstance(here, list):
+        return isinstance(part, int) and 0 <= part < len(cast("list[object]", here))
+    return isinstance(here, Mapping) and part in here
+
+
+def to_pointer(path: Sequence[str | int]) -> str:
+    """Return the RFC 6901 pointer of a place; "~" and "/" in names are escaped."""
     return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in path)
 
 
@@ -132,12 +143,12 @@ def _make_flaw(
     got = None if details["type"] == "missing" else _scalar_at(path, given)
     allowed = _allowed_values(details, context)
     return Flaw(
-        pointer=_clip(_to_pointer(path)),
+        pointer=_clip(to_pointer(path)),
         code=details["type"].replace("_", "-"),
         detail=_sentence(details, context, allowed),
         did_you_mean=nearest(got, allowed) if isinstance(got, str) and allowed else None,
         got=got,
-        allowed=allowed[:MAX_FLAWS] if allowed else None,
+        allowed=allowed[:MAX_ALLOWED] or None,
     )
 
 
@@ -162,11 +173,11 @@ def _unknown_field(path: Sequence[str | int], given: Mapping[str, Any], *, kind:
     guess = nearest(word, allowed)
     hint = f': did you mean "{guess}"?' if guess else ""
     return Flaw(
-        pointer=_clip(_to_pointer(path)),
+        pointer=_clip(to_pointer(path)),
         code="unknown-field",
         detail=f'There is no field "{_clip(word)}" here{hint}',
         did_you_mean=guess,
-        allowed=allowed[:MAX_FLAWS] or None,
+        allowed=allowed[:MAX_ALLOWED] or None,
     )
 
 
@@ -197,7 +208,7 @@ _NESTED_FIELDS: Final[Mapping[tuple[str | int, ...], tuple[str, ...]]] = {
 
 def _hyperparameters(flat: object, part: Literal["optimizers", "schedulers"]) -> list[str]:
     catalogue = OPTIMIZERS if part == "optimizers" else SCHEDULERS
-    typed = flat.get("name", "Adam") if isinstance(flat, Mapping) else flat
+    typed: object = cast("Mapping[str, Any]", flat).get("name", "Adam")
     name = canonical_name(typed, part) if isinstance(typed, str) else None
     return list(catalogue[name]["hyperparameters"]) if name else []
 
@@ -205,10 +216,9 @@ def _hyperparameters(flat: object, part: Literal["optimizers", "schedulers"]) ->
 def _value_at(path: Sequence[str | int], given: Mapping[str, Any]) -> object:
     here: Any = given
     for part in path:
-        if isinstance(here, Mapping):
-            here = here.get(part)
-        elif isinstance(here, list) and isinstance(part, int):
-            here = here[part]
+        if not _has(here, part):
+            return None
+        here = here[part]
     return here
 
 

@@ -1,12 +1,18 @@
 """Optimizer and scheduler as a spec names them: a class of torch.optim and its hyperparameters."""
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self, cast
 
 from pydantic import Field, ModelWrapValidatorHandler, model_serializer, model_validator
 from pydantic_core import PydanticCustomError
 
-from app.domain.catalogue import OPTIMIZERS, SCHEDULERS, canonical_name, hyperparameter_class
+from app.domain.catalogue import (
+    OPTIMIZERS,
+    SCHEDULERS,
+    canonical_name,
+    hyperparameter_class,
+    refuse,
+)
 from app.domain.frozen import Frozen
 
 Value = float | int | bool | str | None | tuple[float | None, ...]
@@ -41,7 +47,7 @@ def _resolve(given: object, kind: Literal["optimizers", "schedulers"]) -> dict[s
     if isinstance(given, str):
         flat = {"name": given}
     elif isinstance(given, Mapping):
-        flat = {str(key): value for key, value in given.items()}
+        flat = dict(cast("Mapping[str, Any]", given))
     else:
         raise PydanticCustomError("wrong-type", "Give a name, or an object with a name")
     typed = flat.pop("name", DEFAULT_OPTIMIZER if kind == "optimizers" else None)
@@ -102,8 +108,9 @@ class Contender(Frozen):
             return given
         label: object = None
         if isinstance(given, Mapping):
-            given = dict(given)
-            label = given.pop("label", None)
+            flat = dict(cast("Mapping[str, Any]", given))
+            label = flat.pop("label", None)
+            given = flat
         optimizer = OptimizerSpec.model_validate(given)
         return handler(
             {"optimizer": optimizer, "label": make_label(optimizer) if label is None else label}
@@ -125,23 +132,21 @@ def check_pair(optimizer: OptimizerSpec, scheduler: SchedulerSpec | None, *, ste
     """Refuse a scheduler that torch would refuse to put on this optimizer.
 
     Raises:
-        PydanticCustomError: It would cycle a momentum that is not there, or end too early.
+        ValidationError: It would cycle a momentum that is not there, or end too early.
     """
     if scheduler is None:
         return
     cycles = scheduler.hyperparameters.get("cycle_momentum", False)
     if cycles and not {"momentum", "betas"} & optimizer.hyperparameters.keys():
-        raise PydanticCustomError(
-            "torch-rule",
-            "{scheduler} cycles the momentum and {optimizer} has none: "
-            'set "cycle_momentum": false in the scheduler',
-            {"scheduler": scheduler.name, "optimizer": optimizer.name},
+        detail = (
+            f"{scheduler.name} cycles the momentum and {optimizer.name} has none: "
+            'set "cycle_momentum": false in the scheduler'
         )
+        raise refuse("Spec", "scheduler", "torch-rule", detail, scheduler.name)
     total = scheduler.hyperparameters.get("total_steps")
     if isinstance(total, int) and total < steps:
-        raise PydanticCustomError(
-            "torch-rule",
-            "{scheduler} ends after {total} steps and the fit makes up to {steps}: "
-            "leave total_steps out, or raise it",
-            {"scheduler": scheduler.name, "total": total, "steps": steps},
+        detail = (
+            f"{scheduler.name} ends after {total} steps and the fit makes up to {steps}: "
+            "leave total_steps out, or raise it"
         )
+        raise refuse("Spec", "scheduler", "torch-rule", detail, total)

@@ -1,14 +1,14 @@
 """From the body that a client sent to a resolved spec, or to a list of what is wrong with it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from pydantic import ValidationError
 
 from app.domain.data import Columns, Generated, Preset, StoredColumns
 from app.domain.errors import Flaw, InvalidSpec
-from app.domain.flaws import to_flaws
+from app.domain.flaws import nearest, to_flaws, to_pointer
 from app.domain.job import Warn
 from app.domain.presets import COMPARISON_PRESETS, DATA_PRESET_POINTS
 from app.domain.spec import ComparisonSpec, FitSpec
@@ -17,8 +17,16 @@ KINDS: Final[Mapping[str, type[FitSpec] | type[ComparisonSpec]]] = {
     "fit": FitSpec,
     "comparison": ComparisonSpec,
 }
+Path = tuple[str | int, ...]
+
 _PLANNED_KINDS: Final = ("sweep", "batch")
 _LEARNING_RATE_NAMES: Final = ("lr", "learning_rate")
+_MOST_FIELDS: Final = 64
+_MOST_VALUES: Final = 1_000
+_DEEPEST: Final = 4
+"""No field of a spec lies deeper (/data/generate/x/0)."""
+_POINTS: Final = frozenset({("data",), ("data", "x"), ("data", "y")})
+"""Where a list may be longer; it is counted when it is read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,18 +55,19 @@ def parse_spec(body: object, *, kind: str | None = None) -> ParsedSpec:
         InvalidSpec: With one flaw for every mistake, at most 20.
     """
     given = _as_object(body)
+    _refuse_crowds(given)
     kind = _kind_of(given, kind)
     given.pop("kind", None)
+    _refuse_stored(given)
     given = _expand_preset(given, kind)
     moved = _fold_learning_rate(given) if kind == "fit" else {}
-    _refuse_stored(given)
     try:
         spec = KINDS[kind].model_validate({**given, "kind": kind})
     except ValidationError as error:
         raise InvalidSpec(to_flaws(error, given, kind=kind, moved=moved)) from error
     fields = [name for name in type(spec).model_fields if name != "kind"]
     defaulted = tuple(name for name in fields if name not in spec.model_fields_set)
-    return ParsedSpec(spec=spec, defaulted=defaulted, warnings=_remark(spec))
+    return ParsedSpec(spec=spec, defaulted=defaulted, warnings=remark(spec))
 
 
 def count_points(spec: FitSpec | ComparisonSpec) -> int | None:
@@ -91,13 +100,38 @@ def _as_object(body: object) -> dict[str, Any]:
                 ),
             )
         )
-    return {str(key): value for key, value in body.items()}
+    return dict(cast("Mapping[str, Any]", body))
+
+
+def _refuse_crowds(given: Mapping[str, Any]) -> None:
+    """Refuse what is so long that naming its flaws would take longer than many fits."""
+    for path, num_parts, most in _crowds((), given):
+        if num_parts > most:
+            detail = f"Give at most {most} {'fields' if most == _MOST_FIELDS else 'values'} here"
+            raise InvalidSpec((Flaw(pointer=to_pointer(path), code="too-long", detail=detail),))
+
+
+def _crowds(path: Path, value: object) -> Iterator[tuple[Path, int, int]]:
+    """Yield where an object or a list is, its length, and how long it may be; outermost first."""
+    if len(path) > _DEEPEST:
+        return
+    if isinstance(value, Mapping):
+        parts = cast("Mapping[str, object]", value)
+        yield path, len(parts), _MOST_FIELDS
+        for key, part in parts.items():
+            yield from _crowds((*path, key), part)
+    elif isinstance(value, list) and path not in _POINTS:
+        values = cast("list[object]", value)
+        yield path, len(values), _MOST_VALUES
+        for position, part in enumerate(values):
+            yield from _crowds((*path, position), part)
 
 
 def _kind_of(given: Mapping[str, Any], asked: str | None) -> str:
     """Return the kind that path and body agree on; a comparison's preset names its own kind."""
-    said = given.get("kind")
-    if said is None and asked is None and given.get("preset") in COMPARISON_PRESETS:
+    said, preset = given.get("kind"), given.get("preset")
+    names_comparison = isinstance(preset, str) and preset in COMPARISON_PRESETS
+    if said is None and asked is None and names_comparison:
         return "comparison"
     kind = said if said is not None else asked or "fit"
     if asked is not None and said is not None and said != asked:
@@ -125,14 +159,16 @@ def _expand_preset(given: dict[str, Any], kind: str) -> dict[str, Any]:
     name = given.get("preset")
     if kind != "comparison" or name is None:
         return given
-    if not isinstance(name, str) or name not in COMPARISON_PRESETS:
+    names = tuple(COMPARISON_PRESETS)
+    if not isinstance(name, str) or name not in names:
         raise InvalidSpec(
             (
                 Flaw(
                     pointer="/preset",
                     code="unknown-name",
                     detail="This is not the name of a comparison",
-                    allowed=tuple(COMPARISON_PRESETS),
+                    did_you_mean=nearest(name, names) if isinstance(name, str) else None,
+                    allowed=names,
                 ),
             )
         )
@@ -145,14 +181,18 @@ def _fold_learning_rate(given: dict[str, Any]) -> dict[str, str]:
     if not names:
         return {}
     optimizer = given.get("optimizer", {})
-    flat = {"name": optimizer} if isinstance(optimizer, str) else optimizer
+    flat: object = {"name": optimizer} if isinstance(optimizer, str) else optimizer
     if not isinstance(flat, Mapping):
+        # The optimizer's own flaw is the one to tell.
+        for name in names:
+            del given[name]
         return {}
     if len(names) > 1 or "lr" in flat:
         detail = "The learning rate is given twice: give lr once, here or in the optimizer"
         raise InvalidSpec((Flaw(pointer=f"/{names[0]}", code="given-twice", detail=detail),))
-    given["optimizer"] = {**flat, "lr": given.pop(names[0])}
-    return {"/optimizer/lr": f"/{names[0]}"}
+    given["optimizer"] = {**cast("Mapping[str, Any]", flat), "lr": given.pop(names[0])}
+    moved = {"/optimizer/lr": f"/{names[0]}"}
+    return {**moved, "/optimizer/name": "/optimizer"} if isinstance(optimizer, str) else moved
 
 
 def _refuse_stored(given: Mapping[str, Any]) -> None:
@@ -163,7 +203,8 @@ def _refuse_stored(given: Mapping[str, Any]) -> None:
         raise InvalidSpec((Flaw(pointer="/data", code="no-points", detail=detail),))
 
 
-def _remark(spec: FitSpec | ComparisonSpec) -> tuple[Warn, ...]:
+def remark(spec: FitSpec | ComparisonSpec) -> tuple[Warn, ...]:
+    """Return what the author of a spec should know that stops nothing."""
     warnings: list[Warn] = []
     points = count_points(spec)
     if spec.batch_size is not None and points is not None and spec.batch_size >= points:

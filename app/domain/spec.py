@@ -1,11 +1,11 @@
 """What a client asks for: the spec of a fit and of a comparison, every default in one place."""
 
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Generic, Literal, Self, TypeVar
 
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
-from pydantic_core import PydanticCustomError
 
-from app.domain.data import Columns, Data, Preset
+from app.domain.catalogue import refuse
+from app.domain.data import Columns, Data, Generated, Preset
 from app.domain.frozen import Frozen
 from app.domain.optimizers import (
     DEFAULT_OPTIMIZER,
@@ -57,7 +57,12 @@ class Stop(Frozen):
     patience: Annotated[int, Field(ge=1, le=MAX_STEPS)] | None = None
 
 
-class _Spec(Frozen):
+# A subclass may not narrow an inherited field, but it may name the type that its base leaves open;
+# so `kind` stands first in the JSON of every kind.
+_Kind = TypeVar("_Kind", bound=str)
+
+
+class _Spec(Frozen, Generic[_Kind]):
     """What fit and comparison share.
 
     Attributes:
@@ -85,7 +90,7 @@ class _Spec(Frozen):
 
     model_config = ConfigDict(json_schema_extra={"additionalProperties": False})
 
-    kind: str = "fit"
+    kind: _Kind
     data: Data = Preset(preset="classic")
     scheduler: SchedulerSpec | None = None
     steps: int = Field(default=10_000, ge=1, le=MAX_STEPS)
@@ -111,22 +116,29 @@ class _Spec(Frozen):
         if isinstance(self.record_every, int):
             rows = self.steps // self.record_every
             if rows > MAX_HISTORY_ROWS:
-                raise PydanticCustomError(
-                    "too-many-rows",
-                    "This would record {rows} rows, at most 1,000,000 are kept: raise record_every "
-                    'or leave it "auto"',
-                    {"rows": rows},
+                detail = (
+                    f"This would record {rows} rows, at most 1,000,000 are kept: raise "
+                    'record_every or leave it "auto"'
                 )
-        if self.dtype == "float32" and isinstance(self.data, Columns):
-            largest = max(map(abs, (*self.data.x, *self.data.y)))
-            if largest > LARGEST_FLOAT32:
-                raise PydanticCustomError(
-                    "out-of-range", "A value of data does not fit a float32: use dtype float64"
-                )
+                raise refuse("Spec", "record_every", "too-many-rows", detail, self.record_every)
+        if self.dtype == "float32" and not fits_float32(self.data):
+            detail = "A value of data does not fit a float32: use dtype float64"
+            raise refuse("Spec", "data", "out-of-range", detail, None)
         return self
 
 
-class FitSpec(_Spec):
+def fits_float32(data: object) -> bool:
+    """Tell whether every number of inline or generated data is finite as a float32."""
+    match data:
+        case Columns():
+            return data.reach() <= LARGEST_FLOAT32
+        case Generated():
+            return data.generate.reach() <= LARGEST_FLOAT32
+        case _:
+            return True
+
+
+class FitSpec(_Spec[Literal["fit"]]):
     """One optimizer on one data set.
 
     Attributes:
@@ -143,7 +155,7 @@ class FitSpec(_Spec):
         return self
 
 
-class ComparisonSpec(_Spec):
+class ComparisonSpec(_Spec[Literal["comparison"]]):
     """Several optimizers on the same bytes, start and seed.
 
     Attributes:
@@ -174,11 +186,8 @@ class ComparisonSpec(_Spec):
         labels = [contender.label for contender in self.optimizers]
         repeated = {label for label in labels if labels.count(label) > 1}
         if repeated:
-            raise PydanticCustomError(
-                "repeated-label",
-                'Two optimizers have the label "{label}": give each its own "label"',
-                {"label": min(repeated)},
-            )
+            detail = f'Two optimizers have the label "{min(repeated)}": give each its own "label"'
+            raise refuse("Spec", "optimizers", "repeated-label", detail, None)
         return self
 
 
@@ -191,10 +200,9 @@ def run_specs(spec: FitSpec | ComparisonSpec) -> tuple[tuple[str, FitSpec], ...]
     if isinstance(spec, FitSpec):
         return ((spec.optimizer.name, spec),)
     shared: dict[str, Any] = {
-        field: getattr(spec, field)
-        for field in _Spec.model_fields
-        if field in spec.model_fields_set
+        field: getattr(spec, field) for field in _Spec.model_fields if field != "kind"
     }
+    # Not validated again: every pair of optimizer and scheduler was, with the comparison.
     return tuple(
         (contender.label, FitSpec.model_construct(**shared, optimizer=contender.optimizer))
         for contender in spec.optimizers
