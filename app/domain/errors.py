@@ -49,7 +49,7 @@ class Flaw:
         detail: What is wrong and how to mend it, one sentence.
         did_you_mean: The nearest allowed name, when there is one.
         got: The offending scalar, at most 80 characters.
-        allowed: The allowed names or values, at most 20.
+        allowed: The allowed names or values, at most 32.
     """
 
     pointer: str

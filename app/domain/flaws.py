@@ -16,6 +16,8 @@ from app.domain.spec import ComparisonSpec, FitSpec, Start, Stop
 
 MAX_FLAWS: Final = 20
 MAX_ALLOWED: Final = 32
+"""Enough for every field of a spec; longer lists are cut."""
+MAX_ALLOWED: Final = 32
 MAX_GOT_CHARACTERS: Final = 80
 
 # What people type who come from other tools.
@@ -186,7 +188,7 @@ def _fields_at(path: Sequence[str | int], given: Mapping[str, Any], *, kind: str
     match list(path):
         case []:
             own = ComparisonSpec.model_fields if kind == "comparison" else FitSpec.model_fields
-            return [*own, *(["lr"] if kind == "fit" else [])]
+            return [*(["lr", "learning_rate"] if kind == "fit" else []), *own]
         case ["optimizer"]:
             fields = ["name", *_hyperparameters(given["optimizer"], "optimizers")]
         case ["optimizers", int(i)]:
