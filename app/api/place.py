@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Final
 
-from app.domain.job import JobRecord, Status, WorkerInfo
+from app.domain.job import JobRecord, Status
 from app.store.jobs import JobStore
 from app.store.listing import JobFilter
 
@@ -55,10 +55,10 @@ async def find_place(record: JobRecord, *, store: JobStore) -> Place | None:
     return Place(
         queue=queue,
         ahead=ahead,
-        estimated_start_seconds=_estimate(
+        estimated_start_seconds=estimate_start(
             ahead=ahead, idle=idle, workers=len(workers), durations=durations
         ),
-        waiting_for=_reason(queue, ahead=ahead, idle=idle, workers=workers),
+        waiting_for=explain_place(queue, ahead=ahead, idle=idle, workers=len(workers)),
     )
 
 
@@ -72,8 +72,13 @@ async def _recent_durations(queue: str, *, store: JobStore) -> list[float]:
     ]
 
 
-def _estimate(*, ahead: int, idle: int, workers: int, durations: Sequence[float]) -> float | None:
-    """Return ahead's rounds over all workers, each as long as the last jobs took."""
+def estimate_start(
+    *, ahead: int, idle: int, workers: int, durations: Sequence[float]
+) -> float | None:
+    """Return the rounds that all workers need, each as long as recent jobs took on average.
+
+    None when there is nothing to judge by.
+    """
     if ahead < idle:
         return 0.0
     if not workers or not durations:
@@ -82,10 +87,11 @@ def _estimate(*, ahead: int, idle: int, workers: int, durations: Sequence[float]
     return round(rounds * fmean(durations), 3)
 
 
-def _reason(queue: str, *, ahead: int, idle: int, workers: Sequence[WorkerInfo]) -> str:
+def explain_place(queue: str, *, ahead: int, idle: int, workers: int) -> str:
+    """Return what the job waits for."""
     if not workers:
         return f"a {queue} worker: none is live"
     if ahead < idle:
         return f"a {queue} worker to claim it: {idle} idle"
     others = f"{ahead} job{'s' if ahead != 1 else ''} ahead"
-    return f"a free {queue} worker: {len(workers) - idle} of {len(workers)} busy, {others}"
+    return f"a free {queue} worker: {workers - idle} of {workers} busy, {others}"

@@ -40,7 +40,7 @@ COLUMNS: Final = (
 
 _SORT_ALIASES: Final[Mapping[str, str]] = {"final_loss": "loss", "final_excess_loss": "excess_loss"}
 # A spreadsheet runs a cell that begins like this (OWASP, "CSV Injection").
-_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA_STARTS: Final = ("=", "+", "-", "@")
 
 Row = dict[str, Any]
 
@@ -130,8 +130,9 @@ def _guard(cell: object) -> object:
     match cell:
         case bool():
             return str(cell).lower()
-        case str() if cell.startswith(_FORMULA_STARTS):
-            return f"'{cell}"
+        case str():
+            line = " ".join(cell.split())
+            return f"'{line}" if line.startswith(_FORMULA_STARTS) else line
         case _:
             return cell
 
