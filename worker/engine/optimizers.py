@@ -60,6 +60,5 @@ def make_schedule(
     if scheduler.name == "OneCycleLR" and settings["total_steps"] is None:
         settings["total_steps"] = steps
     made: Any = getattr(torch.optim.lr_scheduler, scheduler.name)(optimizer, **settings)
-    if scheduler.name == "ReduceLROnPlateau":
-        return lambda loss: made.step(loss)
-    return lambda _: made.step()
+    advance: Schedule = made.step
+    return advance if scheduler.name == "ReduceLROnPlateau" else lambda _: made.step()

@@ -3,6 +3,7 @@
 Every layout holds a before b in its parameters, and computes a x + b by the same torch call.
 """
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -83,4 +84,5 @@ def read_row(loss: Tensor, net: nn.Module) -> tuple[float, float, float]:
 def norm_of(gradient: Iterable[Tensor]) -> float:
     """Return the Euclidean norm of a gradient that comes in parts, dense or sparse."""
     parts = [part.to_dense() if part.is_sparse else part for part in gradient]
-    return torch.linalg.vector_norm(torch.cat([part.flatten() for part in parts])).item()
+    of_a, of_b = torch.cat([part.flatten() for part in parts]).cpu().unbind()
+    return math.hypot(of_a.item(), of_b.item())
