@@ -111,8 +111,10 @@ def processes_of(data_dir: Path) -> dict[int, str]:
         try:
             environment = (directory / "environ").read_bytes().split(b"\0")
             command = (directory / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            works_at = (directory / "cwd").readlink()
         except OSError:
             continue
-        if marker in environment:
+        # Redis writes its title over its environment, but works in its directory.
+        if marker in environment or works_at.is_relative_to(data_dir):
             found[int(directory.name)] = command
     return found

@@ -18,13 +18,15 @@ Open = Callable[..., House]
 
 
 def test_classic_job_is_answered_with_its_curve(house: House) -> None:
-    house.wait_until_printed("The classic job")
-    wait_until(lambda: "exact" in house.printed.lower(), "the report", seconds=60)
+    house.wait_until_printed("/reproduce.py")
 
-    assert re.search(r"a\b.*\b(1\.0+|0\.9+)", house.printed)
-    assert "loss_below" in house.printed or "below" in house.printed
-    # The curve is drawn in braille.
-    wait_until(lambda: re.search("[\u2801-\u28ff]", house.printed), "the curve", seconds=60)
+    assert re.search(r"^fitted +0\.999\d+ +\S+e-0\d ", house.printed, re.MULTILINE)
+    assert re.search(r"^exact +1\.0+ +0\.0+ ", house.printed, re.MULTILINE)
+    assert re.search(
+        r"^steps +402 of at most 10,000: the loss is below", house.printed, re.MULTILINE
+    )
+    # The curve is drawn in braille beside the decades of its axis.
+    assert re.search("^ +1e-4 ┤ *[⠁-⣿]+", house.printed, re.MULTILINE)
 
 
 def test_commands_to_paste_name_the_address(house: House) -> None:
