@@ -21,6 +21,8 @@ _MINOR_UP_TO: Final = 5
 """Decades up to which the lines at 2, 3, ... 9 times a power of ten still help the eye."""
 _HALVES_UP_TO: Final = 2
 """Decades up to which 2 and 5 times a power of ten are labelled too."""
+_NAME_HEIGHT: Final = 18
+"""Pixels that a label needs for itself."""
 _STEP_PARTS: Final = 6
 _INK: Final = "#5B6270"
 _GRID: Final = "#E4E7EC"
@@ -85,10 +87,11 @@ def _log_y(picture: Picture, *, title: str, length: int) -> Axis:
     bottom, top = log_decades(picture)
     low, high = power(bottom), power(top)
     majors = major_exponents(bottom, top, most=_MOST_LABELS)
-    # The floor and the ceiling are not values where zeros and infinities stand on them.
-    taken = {bottom} if picture.has(Nature.ZERO) else set[int]()
-    taken |= {top} if picture.has(Nature.NONFINITE) else set[int]()
-    ticks = [power(exponent) for exponent in majors if exponent not in taken]
+    # Where zeros stand on the floor or infinities on the ceiling, these have names of their own.
+    margin = _NAME_HEIGHT * (top - bottom) / length
+    least = bottom + margin if picture.has(Nature.ZERO) else bottom
+    most = top - margin if picture.has(Nature.NONFINITE) else top
+    ticks = [power(exponent) for exponent in majors if least <= exponent <= most]
     if top - bottom <= _MINOR_UP_TO:
         ticks += [m * power(e) for e in range(bottom, top) for m in range(2, 10)]
     exponent = "log(datum.value) / LN10"

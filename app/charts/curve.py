@@ -241,7 +241,7 @@ def _event_layers(picture: Picture, *, height: int) -> list[Json]:
         {
             # Where an axis would name a value: zero and infinity have none on a log axis.
             "data": {"values": names},
-            "mark": {"type": "text", "align": "right", "baseline": "middle", "color": _INK},
+            "mark": {"type": "text", "align": "right", "baseline": "middle", "color": _GREY},
             "encoding": {
                 "x": {"value": -9},
                 "y": up,
@@ -400,6 +400,7 @@ _CONFIG: Final[Json] = {
         "columnPadding": 18,
         "offset": 12,
         "labelLimit": 240,
+        "symbolLimit": 0,
     },
     "line": {"strokeWidth": 2, "strokeCap": "round", "strokeJoin": "round"},
     "text": {"fontSize": 12},

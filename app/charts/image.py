@@ -11,9 +11,11 @@ import contextlib
 import os
 import struct
 import sys
+from asyncio import StreamReader, StreamWriter
 from asyncio.subprocess import DEVNULL, PIPE, Process
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Literal, Self
+from typing import Any, BinaryIO, Final, Literal, Self, cast
 
 import orjson
 
@@ -28,6 +30,8 @@ MAX_SCALE: Final = 4.0
 _HEADER: Final = struct.Struct("<cI")
 """One byte (s: SVG, p: PNG, o: done, e: failed) and the length of what follows."""
 _MAX_REPLY: Final = 64 * 1024 * 1024
+_GRACE_SECONDS: Final = 1.0
+"""How long a child may take to end by itself."""
 
 
 def render_svg(spec: Json) -> bytes:
@@ -65,6 +69,15 @@ def render_png(spec: Json, *, scale: float = 2.0) -> bytes:
         raise ChartFailed(f"The chart cannot be drawn: {str(error)[:300]}") from error
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Child:
+    """A process that runs this file, and its two ends."""
+
+    process: Process
+    requests: StreamWriter
+    replies: StreamReader
+
+
 class Renderer:
     """Draws one picture at a time in a child process; safe to share between requests of one loop.
 
@@ -89,7 +102,7 @@ class Renderer:
         self._max_pictures = max_pictures
         self._turn = asyncio.Lock()
         self._waiting = 0
-        self._child: Process | None = None
+        self._child: _Child | None = None
         self._pictures = 0
         self._retirement: asyncio.Task[None] | None = None
         self._is_closed = False
@@ -103,7 +116,7 @@ class Renderer:
     @property
     def child_pid(self) -> int | None:
         """Process id of the child; None while there is none."""
-        return None if self._child is None else self._child.pid
+        return None if self._child is None else self._child.process.pid
 
     async def svg(self, spec: Json) -> bytes:
         """Return a spec as SVG, UTF-8.
@@ -154,12 +167,10 @@ class Renderer:
         is_whole = False
         try:
             child = await self._start()
-            if child.stdin is None or child.stdout is None:  # for the type checker: both are pipes
-                raise ChartUnavailable("The chart process has no pipes")
-            child.stdin.write(_HEADER.pack(form, len(body)) + body)
-            await child.stdin.drain()
-            head, length = _HEADER.unpack(await child.stdout.readexactly(_HEADER.size))
-            reply = await child.stdout.readexactly(length)
+            child.requests.write(_HEADER.pack(form, len(body)) + body)
+            await child.requests.drain()
+            head, length = _HEADER.unpack(await child.replies.readexactly(_HEADER.size))
+            reply = await child.replies.readexactly(length)
             is_whole = True
         except (OSError, asyncio.IncompleteReadError) as error:
             raise ChartUnavailable(
@@ -176,11 +187,11 @@ class Renderer:
             raise ChartFailed(reply.decode())
         return reply
 
-    async def _start(self) -> Process:
-        if self._child is not None and self._child.returncode is None:
+    async def _start(self) -> "_Child":
+        if self._child is not None and self._child.process.returncode is None:
             return self._child
         self._pictures = 0
-        self._child = await asyncio.create_subprocess_exec(
+        process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "app.charts.image",
@@ -192,6 +203,11 @@ class Renderer:
             start_new_session=True,
             # -m looks here first: the same `app`, installed or not.
             cwd=Path(app.__file__).parent.parent,
+        )
+        self._child = _Child(
+            process=process,
+            requests=cast("StreamWriter", process.stdin),
+            replies=cast("StreamReader", process.stdout),
         )
         return self._child
 
@@ -210,20 +226,19 @@ class Renderer:
         child, self._child = self._child, None
         if child is None:
             return
-        if child.stdin is not None:
-            child.stdin.close()
+        child.requests.close()
         try:
-            async with asyncio.timeout(2):
-                await child.wait()
+            async with asyncio.timeout(_GRACE_SECONDS):
+                await child.process.wait()
         except TimeoutError:
-            child.kill()
-            await child.wait()
+            child.process.kill()
+            await child.process.wait()
 
     def _kill(self) -> None:
         child, self._child = self._child, None
         if child is not None:
             with contextlib.suppress(ProcessLookupError):
-                child.kill()
+                child.process.kill()
 
 
 def main() -> int:

@@ -17,7 +17,7 @@ from app.domain.spec import ComparisonSpec
 _NAME_WIDTH: Final = 9
 _BAR_WIDTH: Final = 30
 _CURVE_HEIGHT: Final = 10
-_DASH: Final = "\u2013"
+_DASH: Final = "-"
 
 
 def report(
@@ -97,7 +97,7 @@ def _fit_table(run: RunResult, exact: Exact | None) -> list[str]:
     table.append(("exact", _parameter(exact.a), _parameter(exact.b), _small(exact.loss)))
     if run.a is None or run.b is None:
         return _align(table)
-    table.append(("gap", _small(run.a - exact.a), _small(run.b - exact.b), _small(run.excess_loss)))
+    table.append(("gap", _gap(run.a - exact.a), _gap(run.b - exact.b), _small(run.excess_loss)))
     return _align(table)
 
 

@@ -18,7 +18,8 @@ Abscissa = Literal["step", "log"]
 
 SMALLEST: Final = 5e-324
 LARGEST: Final = 1.7976931348623157e308
-_STRIDES: Final = (1, 2, 3, 4, 5, 10, 20, 25, 50, 100, 200)
+_HAIR: Final = 1e-3
+_STRIDES: Final = (1, 2, 3, 4, 5, 10, 20, 25, 50, 100, 200, 500, 1000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,8 +177,12 @@ def _unique(labels: Sequence[str]) -> list[str]:
 
 
 def decades(low: float, high: float) -> tuple[int, int]:
-    """Return the exponents of the powers of ten around two positive numbers, at least one apart."""
-    bottom, top = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    """Return the exponents of the powers of ten around two positive numbers, at least one apart.
+
+    A number that misses a power of ten by less than a pixel does not open another decade.
+    """
+    bottom = math.floor(math.log10(low) + _HAIR)
+    top = math.ceil(math.log10(high) - _HAIR)
     return bottom, max(top, bottom + 1)
 
 
@@ -207,5 +212,5 @@ def format_value(value: float) -> str:
 def nice_stride(last: int, *, parts: int) -> int:
     """Return 1, 2 or 5 times a power of ten that divides 0 to `last` into at most `parts` parts."""
     least = max(1, -(-last // parts))
-    magnitude = 10 ** (len(str(least)) - 1)
+    magnitude = int(10 ** (len(str(least)) - 1))
     return next(m * magnitude for m in (1, 2, 5, 10) if m * magnitude >= least)

@@ -33,7 +33,7 @@ _ZERO: Final = "\u25bc"
 _NONFINITE: Final = "\u2715"
 # Terminal colours nearest to the palette's order; no yellow on white, no blue on black.
 _ANSI: Final = (34, 31, 32, 35, 33, 36, 39, 93)
-_LABEL_WIDTH: Final = 8
+_LABEL_WIDTH: Final = 9
 _X_LABELS: Final = 5
 _NAMES: Final = {"excess": "excess loss", "loss": "loss"}
 
@@ -75,7 +75,8 @@ class _Frame:
     def row(self, value: float) -> int:
         """Return the dot row of a value, 0 at the top."""
         height = math.log10(value) if self.scale == "log" else value
-        share = (height - self.low) / (self.high - self.low)
+        # Halves, so that the distance of two large numbers cannot overflow.
+        share = (height / 2 - self.low / 2) / (self.high / 2 - self.low / 2)
         return round((1 - min(1.0, max(0.0, share))) * (4 * self.height - 1))
 
 

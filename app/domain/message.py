@@ -13,6 +13,7 @@ _REASONS: Final = {
     StopReason.PATIENCE: "the loss no longer falls",
     StopReason.DIVERGED: "the loss is no longer finite",
     StopReason.CANCELLED: "it was cancelled",
+    StopReason.TIME_LIMIT: "its time was up",
 }
 
 
