@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from app.log import fields
 from app.settings import Settings
@@ -25,6 +26,7 @@ QUIET_SECONDS: Final = 5.0
 """A connection silent for this long is asked whether it still lives; twice silent, it does not."""
 _FIRST_PAUSE_SECONDS: Final = 0.05
 _LONGEST_PAUSE_SECONDS: Final = 1.0
+_CANCEL_AGAIN_SECONDS: Final = 0.1
 
 
 class Watch:
@@ -84,11 +86,12 @@ class Feed:
 
     async def stop(self) -> None:
         """Stop listening; readers that still wait run into their timeouts."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        task, self._task = self._task, None
+        while task is not None and not task.done():
+            # More than once: redis-py 8.1 swallows a cancellation that meets it while a connection
+            # breaks, and the listener would go on for ever.
+            task.cancel()
+            await asyncio.wait({task}, timeout=_CANCEL_AGAIN_SECONDS)
 
     @contextlib.asynccontextmanager
     async def watch(self, job_id: str) -> AsyncGenerator[Watch]:
@@ -124,7 +127,7 @@ class Feed:
                 message = await bus.get_message(timeout=self._quiet_seconds)
                 if message is None:
                     if is_asked:
-                        return
+                        raise RedisTimeoutError("the connection has fallen silent")
                     await bus.ping()
                     is_asked = True
                     continue

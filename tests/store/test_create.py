@@ -22,7 +22,7 @@ from tests.waiting import wait_until
 
 
 async def test_create_answers_what_get_reads_back(store: JobStore) -> None:
-    spec = ComparisonSpec.model_validate({"name": "déjà \"vu\"", "tags": {"team": "a"}, "steps": 7})
+    spec = ComparisonSpec.model_validate({"name": 'déjà "vu"', "tags": {"team": "a"}, "steps": 7})
     job = make_job(
         spec=spec,
         defaulted=("data", "optimizer/lr"),
@@ -163,9 +163,7 @@ async def test_create_beyond_the_bound_is_refused_and_leaves_nothing(
     assert set(redis.keys()) == keys
 
 
-async def test_order_rises_even_when_the_clock_stands_behind(
-    store: JobStore, redis: Redis
-) -> None:
+async def test_order_rises_even_when_the_clock_stands_behind(store: JobStore, redis: Redis) -> None:
     ahead = 4_000_000_000_000_000
     redis.set(f"{KEYS.prefix}order", ahead)
 

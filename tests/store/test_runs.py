@@ -402,5 +402,3 @@ async def test_workers_are_listed_while_they_live(
     wait_until(lambda: not redis.exists(KEYS.worker("dead")), "the worker's word lapses")
 
     assert [worker.name for worker in await store.workers()] == ["a", "b"]
-
-
