@@ -3,7 +3,7 @@
 import json
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ _BOUND: Final[ContextVar[dict[str, object]]] = ContextVar("fitjobs_log_fields")
 
 
 @contextmanager
-def bound(**fields: object) -> Iterator[None]:
+def bound(**fields: object) -> Generator[None]:
     """Add fields (job_id, attempt, request_id) to every line written inside the block."""
     token = _BOUND.set({**_BOUND.get({}), **fields})
     try:
@@ -37,13 +37,21 @@ class _Formatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         values = {**_BOUND.get({}), **getattr(record, "fields", {})}
         at = datetime.fromtimestamp(record.created, tz=UTC).isoformat(timespec="milliseconds")
-        if record.exc_info:
-            values["error"] = self.formatException(record.exc_info)
+        traceback = self.formatException(record.exc_info) if record.exc_info else ""
         if self._form == "json":
             line = {"at": at, "level": record.levelname.lower(), "logger": record.name}
-            return json.dumps({**line, "event": record.getMessage(), **values}, default=str)
-        text = " ".join(f"{key}={value}" for key, value in values.items())
-        return f"{at} {record.levelname.lower():7} {record.getMessage()} {text}".rstrip()
+            told = {"traceback": traceback} if traceback else {}
+            return json.dumps({**values, **told, **line, "event": record.getMessage()}, default=str)
+        text = " ".join(f"{key}={_quote(value)}" for key, value in values.items())
+        line_of_text = f"{at} {record.levelname.lower():7} {record.getMessage()} {text}".rstrip()
+        return f"{line_of_text}\n{traceback}" if traceback else line_of_text
+
+
+def _quote(value: object) -> str:
+    """Return a value such that it ends where it seems to end and stays on its line."""
+    text = str(value)
+    is_plain = text.isprintable() and not set(text) & {" ", "=", '"'}
+    return text if is_plain else json.dumps(text)
 
 
 def configure(*, form: Literal["text", "json"], level: str) -> None:

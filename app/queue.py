@@ -5,6 +5,7 @@ claim takes the next ready job, and recovery sends what is missing.
 """
 
 import logging
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, Protocol
 
@@ -15,8 +16,13 @@ from app.log import fields
 from app.settings import Settings
 from app.store.connect import broker_url
 
+MAX_UNSENT: Final = 16
+"""Wake-ups of one process that may wait for a slow broker; recovery asks for no more either."""
+
 TASK_NAME: Final = "fitjobs.wake"
 QUEUES: Final = ("cpu", "cuda")
+
+_SEND_SECONDS: Final = 2
 
 _LOG = logging.getLogger(__name__)
 
@@ -65,7 +71,11 @@ def make_queue(settings: Settings, url: str) -> Celery:
         url: The Redis that holds the jobs; the wake-ups share its fate.
     """
     queue = Celery("fitjobs", broker=broker_url(url), set_as_current=False)
-    queue.conf.update(celery_settings(settings))
+    shared = celery_settings(settings)
+    # A sender waits for no message, so a Redis that hangs may be given up on; a worker's BRPOP
+    # would be cut short by the same timeout.
+    transport = {**shared["broker_transport_options"], "socket_timeout": _SEND_SECONDS}
+    queue.conf.update({**shared, "broker_transport_options": transport})
     return queue
 
 
@@ -88,10 +98,19 @@ class Waker:
     def __init__(self, queue: Celery) -> None:
         self._queue = queue
         self._sender = ThreadPoolExecutor(max_workers=1, thread_name_prefix="wake")
+        self._room = threading.Semaphore(MAX_UNSENT)
 
     def __call__(self, queue: str) -> None:
-        """Send one wake-up soon."""
-        self._sender.submit(send_wake, self._queue, queue)
+        """Send one wake-up soon, or drop it when many wait: recovery sends what is missing."""
+        if not self._room.acquire(blocking=False):
+            return
+        try:
+            sending = self._sender.submit(send_wake, self._queue, queue)
+        except RuntimeError:
+            # Closed: recovery wakes a worker for the job that was just accepted.
+            self._room.release()
+        else:
+            sending.add_done_callback(lambda _: self._room.release())
 
     def close(self) -> None:
         """Drop what has not been sent and give the connection back."""

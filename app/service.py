@@ -4,7 +4,7 @@ import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from app.domain.data import (
     INLINE_ECHO_POINTS,
@@ -19,9 +19,10 @@ from app.domain.data import (
 from app.domain.errors import DeviceUnavailable, Flaw, InvalidSpec, LookupFailed
 from app.domain.ids import ID_RULE, is_job_id, make_job_id
 from app.domain.job import JobRecord, Warn, WorkerInfo
-from app.domain.parse import ParsedSpec, count_points, parse_spec
+from app.domain.parse import ParsedSpec, count_points, parse_spec, remark
+from app.domain.presets import COMPARISON_PRESETS
 from app.domain.result import DeviceUsed
-from app.domain.spec import ComparisonSpec, FitSpec
+from app.domain.spec import ComparisonSpec, FitSpec, fits_float32
 from app.queue import Wake
 from app.settings import Settings
 from app.store.jobs import Created, JobStore, NewJob
@@ -149,15 +150,14 @@ class Service:
     ) -> tuple[ParsedSpec, bytes | None]:
         try:
             lender = await self._store.get(job_id)
+            columns = await self._store.points(job_id)
         except LookupFailed as error:
             raise InvalidSpec(
                 (Flaw(pointer="/data/job", code=error.slug, detail=error.detail),)
             ) from error
-        borrowed = _with_data(parsed, _pin_seed(lender.spec))
-        if not isinstance(lender.spec.data, StoredColumns):
-            return borrowed, None
-        columns = await self._store.points(job_id)
-        return borrowed, columns.to_bytes() if columns else None
+        data = _pin_seed(lender.spec)
+        _check_float32(parsed.spec, columns or data)
+        return _with_data(parsed, data), columns.to_bytes() if columns else None
 
     async def _route(self, spec: FitSpec | ComparisonSpec) -> DeviceUsed:
         """Choose the queue; only a spec that may want a GPU costs a look at the workers."""
@@ -178,7 +178,7 @@ def _choose_device(
     Raises:
         DeviceUnavailable: The spec demands a device that no live worker has.
     """
-    has_cuda = any(worker.queue == "cuda" for worker in workers)
+    has_cuda = any(_has_device(worker, spec.device) for worker in workers)
     if spec.device == "auto":
         queue, reason = (
             ("cuda", f"{points} points are faster on cuda")
@@ -201,6 +201,12 @@ def _choose_device(
     )
 
 
+def _has_device(worker: WorkerInfo, wanted: str) -> bool:
+    """Tell whether a worker has a GPU, or that very one when the spec names it (cuda:N)."""
+    names = {device.split()[0] for device in worker.devices}
+    return worker.queue == "cuda" and (wanted in names if ":" in wanted else bool(names))
+
+
 def make_fingerprint(spec: FitSpec | ComparisonSpec) -> str:
     """Return the SHA-256 of the resolved spec: equal for specs that run the same."""
     return hashlib.sha256(spec.model_dump_json().encode()).hexdigest()
@@ -218,21 +224,34 @@ def merge_spec(record: JobRecord, overrides: object) -> dict[str, Any]:
     body = record.spec.model_dump(mode="json")
     if isinstance(record.spec.data, StoredColumns):
         body["data"] = {"job": record.id}
-    changes = {str(key): value for key, value in overrides.items()}
+    changes = dict(cast("Mapping[str, Any]", overrides))
     if isinstance(record.spec, FitSpec):
         _merge_optimizer(body, changes)
-    if isinstance(changes.get("stop"), Mapping):
-        changes["stop"] = {**body["stop"], **changes["stop"]}
+    else:
+        _change_preset(body, changes)
+    stop = changes.get("stop")
+    if isinstance(stop, Mapping):
+        changes["stop"] = {**body["stop"], **cast("Mapping[str, Any]", stop)}
     return {**body, **changes}
+
+
+def _change_preset(body: dict[str, Any], changes: Mapping[str, Any]) -> None:
+    """Let another preset bring its own fields, which the old ones would hide."""
+    name = changes.get("preset")
+    if isinstance(name, str) and name in COMPARISON_PRESETS:
+        for field in COMPARISON_PRESETS[name][1]:
+            body.pop(field, None)
 
 
 def _merge_optimizer(body: dict[str, Any], changes: dict[str, Any]) -> None:
     """Let a bare learning rate or hyperparameter keep the rest of the old optimizer."""
-    optimizer = changes.get("optimizer")
-    if isinstance(optimizer, Mapping) and "name" not in optimizer:
-        changes["optimizer"] = {**body["optimizer"], **optimizer}
-    if "optimizer" not in changes and ("lr" in changes or "learning_rate" in changes):
-        body["optimizer"].pop("lr")
+    old = dict(body["optimizer"])
+    if "lr" in changes or "learning_rate" in changes:
+        del old["lr"]
+    body["optimizer"] = old
+    new = changes.get("optimizer")
+    if isinstance(new, Mapping) and "name" not in new:
+        changes["optimizer"] = {**old, **cast("Mapping[str, Any]", new)}
 
 
 def _pin_seed(spec: FitSpec | ComparisonSpec) -> Data:
@@ -246,11 +265,15 @@ def _pin_seed(spec: FitSpec | ComparisonSpec) -> Data:
 
 
 def _with_data(parsed: ParsedSpec, data: object) -> ParsedSpec:
-    return ParsedSpec(
-        spec=parsed.spec.model_copy(update={"data": data}),
-        defaulted=parsed.defaulted,
-        warnings=parsed.warnings,
-    )
+    spec = parsed.spec.model_copy(update={"data": data})
+    return ParsedSpec(spec=spec, defaulted=parsed.defaulted, warnings=remark(spec))
+
+
+def _check_float32(spec: FitSpec | ComparisonSpec, data: object) -> None:
+    """Refuse borrowed points that the spec would have refused inline."""
+    if spec.dtype == "float32" and not fits_float32(data):
+        detail = "A value of that job's data does not fit a float32: use dtype float64"
+        raise InvalidSpec((Flaw(pointer="/data/job", code="out-of-range", detail=detail),))
 
 
 def _device_warnings(device: DeviceUsed) -> tuple[Warn, ...]:

@@ -1,9 +1,9 @@
 """Every environment variable of every process, prefix FITJOBS_, with its unit and its bounds."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -19,7 +19,8 @@ class Settings(BaseSettings):
         cpu_workers: CPU worker processes that `fitjobs up` starts.
         log_format: "text" for people, "json" for machines.
         log_level: Least severe level that is written.
-        api_keys: Keys that clients must send as "Authorization: Bearer"; empty lets everyone in.
+        api_keys: Keys that clients must send as "Authorization: Bearer", separated by
+            commas; empty lets everyone in.
         max_body_bytes: Largest request body.
         max_queued_jobs: Jobs that may wait; beyond, a submit is a 503.
         max_wait_seconds: Longest ?wait; proxies cut at 60.
@@ -34,7 +35,13 @@ class Settings(BaseSettings):
         worker_max_memory_bytes: A worker process above this is replaced after its job.
     """
 
-    model_config = SettingsConfigDict(env_prefix="FITJOBS_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix="FITJOBS_",
+        frozen=True,
+        extra="forbid",
+        # FITJOBS_REDIS_URL= in a compose file means that it is not set.
+        env_ignore_empty=True,
+    )
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
@@ -57,3 +64,12 @@ class Settings(BaseSettings):
     max_fruitless_attempts: int = Field(default=3, ge=1, le=100)
     store_timeout_seconds: Annotated[float, Field(ge=0.1, le=60)] = 2.0
     worker_max_memory_bytes: int = Field(default=1536 * 1024 * 1024, ge=2**28, le=2**40)
+
+    @model_validator(mode="after")
+    def _check_lease(self) -> Self:
+        if self.heartbeat_seconds * 2 > self.lease_seconds:
+            raise ValueError(
+                "FITJOBS_LEASE_SECONDS must be at least twice FITJOBS_HEARTBEAT_SECONDS: "
+                "one late heartbeat must not lose a job"
+            )
+        return self

@@ -34,8 +34,15 @@ class Block:
 class Run(Protocol):
     """One optimizer on one data set, computed block by block."""
 
-    label: str
-    steps: int
+    @property
+    def label(self) -> str:
+        """Name in rankings and legends."""
+        ...
+
+    @property
+    def steps(self) -> int:
+        """Most steps that it may make, at least 1."""
+        ...
 
     def blocks(self) -> Iterator[Block]:
         """Compute lazily: the next steps are made when the next block is asked for."""

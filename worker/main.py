@@ -4,6 +4,7 @@ Run it with --without-gossip --without-mingle --without-heartbeat: workers here 
 but the store.
 """
 
+import logging
 import threading
 from typing import Any, Final
 
@@ -33,6 +34,8 @@ app.conf.update(
     broker_connection_max_retries=None,
 )
 
+_LOG = logging.getLogger(__name__)
+
 _SERVED: list[str] = []
 _OVER: Final = threading.Event()
 
@@ -40,8 +43,9 @@ _OVER: Final = threading.Event()
 @app.task(name=TASK_NAME, bind=True)
 def wake(self: "Task[Any, None]") -> None:
     """Serve the queue that this message came through."""
-    queue = self.request.delivery_info["routing_key"] if self.request.delivery_info else "cpu"
-    tasks.open_desk(queue).serve()
+    queue = str((self.request.delivery_info or {}).get("routing_key"))
+    if queue in QUEUES and tasks.open_desk(queue).serve():
+        send_wake(app, queue)
 
 
 @signals.setup_logging.connect
@@ -87,6 +91,10 @@ def _recover() -> None:
         try:
             repairs = recovery.round()
         except StoreUnavailable:
+            continue
+        except Exception:  # noqa: BLE001  # the top of a thread that must not end
+            # Nobody else would put lost jobs back.
+            _LOG.exception("recovery.crashed")
             continue
         for name, missing in repairs.wake_ups.items():
             for _ in range(missing):

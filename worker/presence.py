@@ -27,11 +27,16 @@ class Presence:
         self._runs = runs
         self._info = info
         self._over = threading.Event()
+        self._job: str | None = None
         self._thread = threading.Thread(target=self._announce, name="presence", daemon=True)
 
     def start(self) -> None:
         """Announce now and from now on."""
         self._thread.start()
+
+    def hold(self, job: str | None) -> None:
+        """Tell from the next announcement on which job is in hand; None says that it is idle."""
+        self._job = job
 
     def close(self) -> None:
         """Stop announcing and take the announcement back."""
@@ -45,7 +50,8 @@ class Presence:
     def _announce(self) -> None:
         while True:
             try:
-                self._runs.announce(self._info, ttl_seconds=PRESENCE_SECONDS)
+                info = self._info.model_copy(update={"job": self._job})
+                self._runs.announce(info, ttl_seconds=PRESENCE_SECONDS)
             except StoreUnavailable:
                 _LOG.debug("presence.not_announced")
             if self._over.wait(ANNOUNCE_SECONDS):

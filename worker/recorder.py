@@ -14,10 +14,15 @@ RECORD_SECONDS: Final = 0.25
 """Progress at most four times a second."""
 FIRST_RECORD_SECONDS: Final = 0.03
 """Then 0.06, 0.12, ...: a fit of half a second still draws a moving curve."""
+ROWS_A_WRITE: Final = 50_000
+"""At most 2.4 MB: what piled up while Redis was away must not time out as one call."""
 
 
 class Recorder:
     """Everything that an attempt writes while it runs.
+
+    It holds no more than one run's rows (spec.MAX_HISTORY_ROWS, 48 bytes each), because every run
+    ends with a flush.
 
     Args:
         runs: Where to write.
@@ -65,17 +70,29 @@ class Recorder:
             LeaseLost: Another attempt has taken the job.
             StoreUnavailable: Redis is away; nothing was dropped, call again.
         """
-        if self._pending:
-            self._write(with_event=False)
+        self._write(with_event=False)
 
     def _write(self, *, with_event: bool) -> None:
-        if self._progress is None:
-            return
-        self._runs.record(
-            self._claim,
-            run=self._run,
-            rows=self._pending,
-            progress=self._progress,
-            with_event=with_event,
-        )
-        self._pending = []
+        while self._progress is not None:
+            count = self._count_next()
+            is_last = count == len(self._pending)
+            self._runs.record(
+                self._claim,
+                run=self._run,
+                rows=self._pending[:count],
+                progress=self._progress,
+                with_event=with_event and is_last,
+            )
+            # An answer that was lost leaves them here: the store knows rows that it has.
+            del self._pending[:count]
+            if is_last:
+                self._progress = None
+
+    def _count_next(self) -> int:
+        """Return how many pending blocks fit into one write, at least one if there is one."""
+        room = ROWS_A_WRITE
+        for count, rows in enumerate(self._pending):
+            room -= len(rows)
+            if room < 0 and count > 0:
+                return count
+        return len(self._pending)

@@ -23,11 +23,13 @@ from worker.lease import Lease
 from worker.recorder import Recorder
 
 STORE_RETRY_SECONDS: Final = 0.25
+DRAIN_SECONDS: Final = 5.0
+"""How long a worker that was asked to stop still waits for a Redis that is away."""
 
 _LOG = logging.getLogger(__name__)
 
 
-class _Drained(Exception):  # not an error: the worker was asked to stop
+class _Drained(Exception):
     """The worker stops; the job goes back to the queue."""
 
 
@@ -52,6 +54,7 @@ class Runner:
         engine: What computes.
         settings: Heartbeat and lease.
         is_draining: Whether this process was asked to stop.
+        tell: Hears the id of the job in hand, and None when it is done.
         clock: Seconds that only rise.
     """
 
@@ -59,6 +62,7 @@ class Runner:
     engine: Engine
     settings: Settings
     is_draining: Callable[[], bool] = lambda: False
+    tell: Callable[[str | None], None] = lambda _: None
     clock: Callable[[], float] = time.monotonic
 
     def work(self, queue: str, *, worker: str) -> str | None:
@@ -79,7 +83,11 @@ class Runner:
             return None
         with bound(job_id=claim.record.id, attempt=claim.attempt):
             _LOG.info("job.started", extra=fields(worker=worker, kind=claim.record.spec.kind))
-            self._attempt(claim)
+            self.tell(claim.record.id)
+            try:
+                self._attempt(claim)
+            finally:
+                self.tell(None)
         return claim.record.id
 
     def _attempt(self, claim: Claim) -> None:
@@ -88,13 +96,22 @@ class Runner:
             recorder = Recorder(self.runs, claim, clock=self.clock)
             attempt = _Attempt(claim, lease, recorder, self.clock())
             try:
-                status, error = self._run_all(attempt)
-                self._finish(attempt, status, error)
+                self._conclude(attempt)
             except LeaseLost:
                 _LOG.warning("job.lease_lost")
-            except _Drained:
-                self._insist(lambda: self.runs.release(claim))
-                _LOG.info("job.released")
+            except StoreUnavailable:
+                # Recovery runs it again once the lease is over and Redis is back.
+                _LOG.warning("job.left_behind")
+
+    def _conclude(self, attempt: _Attempt) -> None:
+        """Run the job to its end, or hand it back when the worker is asked to stop."""
+        try:
+            status, error = self._run_all(attempt)
+        except _Drained:
+            self._insist(lambda: self.runs.release(attempt.claim))
+            _LOG.info("job.released")
+        else:
+            self._finish(attempt, status, error)
 
     def _run_all(self, attempt: _Attempt) -> tuple[Status, JobError | None]:
         """Run every run of the job; turn whatever stops it into a status and an error."""
@@ -108,7 +125,7 @@ class Runner:
                     return Status.CANCELLED, None
                 if reason is StopReason.TIME_LIMIT:
                     return Status.FAILED, _time_limit(attempt, run)
-        except (LeaseLost, _Drained):
+        except (LeaseLost, StoreUnavailable, _Drained):
             raise
         except EngineFault as fault:
             return Status.FAILED, JobError(
@@ -119,7 +136,7 @@ class Runner:
             return Status.FAILED, JobError(
                 type=JobErrorType.OUT_OF_MEMORY, detail=detail, retryable=True
             )
-        except Exception:
+        except Exception:  # noqa: BLE001  # the top of the attempt, see below
             # The top of the attempt: a fault of ours must end the job, and be told to us.
             _LOG.exception("job.crashed")
             detail = "The worker failed in a way that it does not know; its log has the cause"
@@ -152,12 +169,10 @@ class Runner:
 
     def _drive(self, attempt: _Attempt, index: int, run: Run) -> StopReason:
         """Compute one run until it stops by itself or is stopped."""
-        before = sum(result.steps for result in attempt.results)
-        total = max(1, _most_steps(attempt))
+        num_runs = len(attempt.prepared.runs) if attempt.prepared else 1
         for block in run.blocks():
-            attempt.recorder.add(
-                block.rows, progress=_progress(block, index, run, before=before, total=total)
-            )
+            progress = _progress(block, index, run, num_runs=num_runs)
+            attempt.recorder.add(block.rows, progress=progress)
             reason = block.stop_reason or self._interruption(attempt)
             if reason is not None:
                 return reason
@@ -199,29 +214,35 @@ class Runner:
 
         Raises:
             LeaseLost: Another attempt has taken the job meanwhile.
+            StoreUnavailable: This process was asked to stop and Redis stays away.
         """
+        drained_until: float | None = None
+        is_told = False
         while True:
             try:
                 write()
             except StoreUnavailable as away:
-                _LOG.warning("store.away", extra=fields(detail=away.detail))
+                if not is_told:
+                    _LOG.warning("store.away", extra=fields(detail=away.detail))
+                    is_told = True
+                if self.is_draining():
+                    drained_until = drained_until or self.clock() + DRAIN_SECONDS
+                    if self.clock() >= drained_until:
+                        raise
                 time.sleep(STORE_RETRY_SECONDS)
             else:
                 return
 
 
-def _most_steps(attempt: _Attempt) -> int:
-    spec = attempt.claim.record.spec
-    return spec.steps * (len(spec.optimizers) if isinstance(spec, ComparisonSpec) else 1)
-
-
-def _progress(block: Block, index: int, run: Run, *, before: int, total: int) -> Progress:
-    """Return where the job stands; `before` and `total` count the steps of all its runs."""
+def _progress(block: Block, index: int, run: Run, *, num_runs: int) -> Progress:
+    """Return where the job stands after a block of its run number `index`."""
+    # A run that stopped early is as done as one that used all its steps.
+    done = 1.0 if block.stop_reason else min(1.0, block.step / run.steps)
     return Progress(
         run=index,
         step=block.step,
         steps=run.steps,
-        fraction=min(1.0, (before + block.step) / total),
+        fraction=min(1.0, (index + done) / num_runs),
         loss=_finite(block.loss),
         a=_finite(block.a),
         b=_finite(block.b),

@@ -69,37 +69,46 @@ class Desk:
         # A worker process is one core's worth of work; threads would fight over it.
         torch.set_num_threads(1)
         self.queue = queue
-        self.name = f"{socket.gethostname()}-{os.getpid()}-{queue}"
-        runs = RunStore(connect_sync(settings(), redis_url()), settings())
-        self.runner = Runner(
-            runs=runs, engine=TorchEngine(), settings=settings(), is_draining=is_draining
+        self.info = WorkerInfo(
+            name=f"{socket.gethostname()}-{os.getpid()}-{queue}",
+            queue=queue,
+            devices=list_devices(queue),
+            torch=torch.__version__,
+            started_at_ms=time.time_ns() // 1_000_000,
         )
-        self._presence = Presence(
-            runs,
-            WorkerInfo(
-                name=self.name,
-                queue=queue,
-                devices=list_devices(queue),
-                torch=torch.__version__,
-                started_at_ms=time.time_ns() // 1_000_000,
-            ),
+        runs = RunStore(connect_sync(settings(), redis_url()), settings())
+        self._presence = Presence(runs, self.info)
+        self._runner = Runner(
+            runs=runs,
+            engine=TorchEngine(),
+            settings=settings(),
+            is_draining=is_draining,
+            tell=self._presence.hold,
         )
         self._presence.start()
 
-    def serve(self, *, clock: Callable[[], float] = time.monotonic) -> int:
-        """Run ready jobs until none is left or WAKE_SECONDS are over; return how many."""
+    def serve(self, *, clock: Callable[[], float] = time.monotonic) -> bool:
+        """Run ready jobs until none is left or WAKE_SECONDS are over.
+
+        Returns:
+            Whether time ran out first, so that jobs may still be ready.
+        """
+        if not self.info.devices:
+            # Its jobs would all fail; a worker that has the device can run them.
+            _LOG.error("wake.no_device", extra=fields(queue=self.queue))
+            return False
         until = clock() + WAKE_SECONDS
-        done = 0
-        while not is_draining() and clock() < until:
+        while not is_draining():
+            if clock() >= until:
+                return True
             try:
-                if self.runner.work(self.queue, worker=self.name) is None:
+                if self._runner.work(self.queue, worker=self.info.name) is None:
                     break
             except StoreUnavailable as away:
                 # The job stays ready; recovery sends the next wake-up when Redis is back.
                 _LOG.warning("wake.store_away", extra=fields(detail=away.detail))
                 break
-            done += 1
-        return done
+        return False
 
     def close(self) -> None:
         """Take the worker's name off the list."""

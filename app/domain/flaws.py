@@ -17,7 +17,6 @@ from app.domain.spec import ComparisonSpec, FitSpec, Start, Stop
 MAX_FLAWS: Final = 20
 MAX_ALLOWED: Final = 32
 """Enough for every field of a spec; longer lists are cut."""
-MAX_ALLOWED: Final = 32
 MAX_GOT_CHARACTERS: Final = 80
 
 # What people type who come from other tools.

@@ -32,7 +32,8 @@ class Progress(Frozen):
         run: Position of the current run.
         step: Steps made in it.
         steps: Most steps that it may make.
-        fraction: Share of the job's steps that are done, 0 to 1; 1 when it has ended.
+        fraction: Share of the job's runs that are done, 0 to 1; a run counts by its steps while it
+            goes on, and whole once it has stopped by itself.
         loss: Loss on all points.
         a: Slope.
         b: Intercept.
