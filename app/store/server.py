@@ -45,12 +45,16 @@ class RedisServer:
     process: "subprocess.Popen[bytes]"
     url: str
 
-    def stop(self) -> None:
-        """End the server after it has written everything; safe to call twice."""
+    def stop(self, *, seconds: float = _STOP_SECONDS) -> None:
+        """End the server after it has written everything; safe to call twice.
+
+        Args:
+            seconds: How long it may take before it is killed.
+        """
         if self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(_STOP_SECONDS)
+                self.process.wait(seconds)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()

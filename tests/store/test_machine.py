@@ -1,0 +1,308 @@
+"""Any order of clients, workers, zombies and recovery keeps the store's promises.
+
+The model in Python says what must be true after every step; the store is the real one.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from redis import Redis
+
+from app.domain.errors import (
+    IdempotencyKeyReused,
+    JobNotFinished,
+    JobNotFound,
+    LeaseLost,
+    QueueFull,
+)
+from app.domain.job import JobRecord, Status
+from app.settings import Settings
+from app.store import codec
+from app.store.connect import connect_async
+from app.store.jobs import JobStore
+from app.store.keys import Keys
+from app.store.recovery import Recovery
+from app.store.runs import Claim, RunStore
+from tests.store.samples import FAILURE, make_job, make_outcome, make_rows, write
+
+_BOUND = 3
+_FRUITLESS = 2
+_PICK = st.integers(0, 7)
+
+
+@dataclass
+class _Model:
+    """What the store must say of one job."""
+
+    status: Status = Status.QUEUED
+    attempt: int = 0
+    fruitless: int = 0
+    furthest: int = 0
+    rows: int = 0
+    is_cancel_asked: bool = False
+    key: str | None = None
+    fingerprint: str = "one"
+    holder: Claim | None = None
+    seq: int = 0
+    last: JobRecord | None = None
+    events: list[int] = field(default_factory=list)
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """Drives the store and the model side by side."""
+
+    redis: Redis
+    url: str
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.redis.flushall()
+        self.settings = Settings.model_construct(
+            max_queued_jobs=_BOUND, max_fruitless_attempts=_FRUITLESS
+        )
+        self.keys = Keys(self.settings.namespace)
+        self.loop = asyncio.new_event_loop()
+        self.client = connect_async(self.settings, self.url)
+        self.store = JobStore(self.client, self.settings)
+        self.runs = RunStore(self.redis, self.settings)
+        self.recovery = Recovery(self.redis, self.settings)
+        self.jobs: dict[str, _Model] = {}
+        self.order: list[str] = []  # of creation, which is the order of claiming
+        self.claims: list[Claim] = []
+        self.keys_used: dict[str, str] = {}
+
+    def teardown(self) -> None:
+        self.loop.run_until_complete(self.client.aclose())
+        self.loop.close()
+
+    def wait(self, call: Any) -> Any:
+        return self.loop.run_until_complete(call)
+
+    def queued(self) -> list[str]:
+        return [i for i in self.order if self.jobs[i].status is Status.QUEUED]
+
+    # --- clients ----------------------------------------------------------------------------
+
+    @initialize()
+    def begin(self) -> None:
+        self.create(key=None, fingerprint="one")
+
+    @rule(key=st.sampled_from([None, "k1", "k2"]), fingerprint=st.sampled_from(["one", "two"]))
+    def create(self, key: str | None, fingerprint: str) -> None:
+        job = make_job(fingerprint=fingerprint)
+        known = self.keys_used.get(key or "")
+        call = self.store.create(job, idempotency_key=key)
+        if known is not None and self.jobs[known].fingerprint != fingerprint:
+            with pytest.raises(IdempotencyKeyReused):
+                self.wait(call)
+        elif known is not None:
+            created = self.wait(call)
+            assert (created.is_new, created.record.id) == (False, known)
+        elif len(self.queued()) >= _BOUND:
+            with pytest.raises(QueueFull):
+                self.wait(call)
+        else:
+            assert self.wait(call).is_new
+            self.jobs[job.id] = _Model(key=key, fingerprint=fingerprint)
+            self.order.append(job.id)
+            if key is not None:
+                self.keys_used[key] = job.id
+
+    @precondition(lambda self: self.jobs)
+    @rule(pick=_PICK)
+    def cancel(self, pick: int) -> None:
+        job_id, job = self.pick_job(pick)
+        record = self.wait(self.store.cancel(job_id))
+        if job.status is Status.QUEUED:
+            job.status, job.is_cancel_asked = Status.CANCELLED, True
+        elif job.status is Status.RUNNING:
+            job.is_cancel_asked = True
+        assert record.status is job.status
+
+    @precondition(lambda self: self.jobs)
+    @rule(pick=_PICK)
+    def patch(self, pick: int) -> None:
+        job_id, _ = self.pick_job(pick)
+        self.wait(self.store.patch(job_id, name=str(pick)))
+
+    @precondition(lambda self: self.jobs)
+    @rule(pick=_PICK)
+    def delete(self, pick: int) -> None:
+        job_id, job = self.pick_job(pick)
+        if not job.status.is_terminal:
+            with pytest.raises(JobNotFinished):
+                self.wait(self.store.delete(job_id))
+            return
+        self.wait(self.store.delete(job_id))
+        with pytest.raises(JobNotFound):
+            self.wait(self.store.get(job_id))
+        self.order.remove(job_id)
+        del self.jobs[job_id]
+        if job.key is not None:
+            del self.keys_used[job.key]
+
+    # --- workers, the stale ones too ----------------------------------------------------------
+
+    @rule()
+    def claim(self) -> None:
+        claim = self.runs.claim("cpu", worker="w", device="cpu")
+        waiting = self.queued()
+        assert (claim and claim.record.id) == (waiting[0] if waiting else None)
+        if claim is not None:
+            job = self.jobs[claim.record.id]
+            job.status, job.holder, job.rows = Status.RUNNING, claim, 0
+            job.attempt += 1
+            job.fruitless += 1
+            assert claim.attempt == job.attempt
+            self.claims.append(claim)
+
+    @precondition(lambda self: self.claims)
+    @rule(pick=_PICK)
+    def renew(self, pick: int) -> None:
+        claim, job = self.pick_claim(pick)
+        if job is None:
+            with pytest.raises(LeaseLost):
+                self.runs.renew(claim)
+        else:
+            self.runs.renew(claim)
+            assert self.runs.is_cancel_requested(claim) == job.is_cancel_asked
+
+    @precondition(lambda self: self.claims)
+    @rule(pick=_PICK, count=st.integers(1, 3), is_repeated=st.booleans())
+    def record(self, pick: int, count: int, *, is_repeated: bool) -> None:
+        claim, job = self.pick_claim(pick)
+        first = job.rows if job else 0
+        block = make_rows(0 if is_repeated else first, first + count)
+        if job is None:
+            with pytest.raises(LeaseLost):
+                write(self.runs, claim, block)
+            return
+        write(self.runs, claim, block)
+        job.rows += count
+        if job.rows - 1 > job.furthest:
+            job.furthest, job.fruitless = job.rows - 1, 0
+
+    @precondition(lambda self: self.claims)
+    @rule(pick=_PICK, status=st.sampled_from([s for s in Status if s.is_terminal]))
+    def finish(self, pick: int, status: Status) -> None:
+        claim, job = self.pick_claim(pick)
+        error = FAILURE if status is Status.FAILED else None
+        ended = self.jobs.get(claim.record.id)
+        if job is not None:
+            self.runs.finish(claim, status=status, outcome=make_outcome(), error=error)
+            job.status, job.last = status, None
+        elif ended is None or ended.holder is not claim or ended.status is not status:
+            with pytest.raises(LeaseLost):
+                self.runs.finish(claim, status=status, outcome=None, error=error)
+
+    @precondition(lambda self: self.claims)
+    @rule(pick=_PICK)
+    def release(self, pick: int) -> None:
+        claim, job = self.pick_claim(pick)
+        if job is None:
+            return  # a repeated release is answered by whether this attempt had released before
+        self.runs.release(claim)
+        job.attempt -= 1
+        job.fruitless = max(0, job.fruitless - 1)
+        job.status = Status.CANCELLED if job.is_cancel_asked else Status.QUEUED
+
+    @precondition(lambda self: any(j.status is Status.RUNNING for j in self.jobs.values()))
+    @rule(pick=_PICK)
+    def lose_a_worker(self, pick: int) -> None:
+        running = [i for i in self.order if self.jobs[i].status is Status.RUNNING]
+        job_id = running[pick % len(running)]
+        self.redis.zadd(f"{self.keys.prefix}leases", {job_id: 1}, xx=True)
+        repairs = self.recovery.round()
+        job = self.jobs[job_id]
+        if job.is_cancel_asked:
+            job.status = Status.CANCELLED
+        elif job.fruitless >= _FRUITLESS:
+            job.status = Status.FAILED
+        else:
+            job.status = Status.QUEUED
+        found = (repairs.cancelled, repairs.lost, repairs.requeued)
+        assert found == tuple(
+            int(job.status is status) for status in (Status.CANCELLED, Status.FAILED, Status.QUEUED)
+        )
+        assert repairs.wake_ups["cpu"] == len(self.queued())
+
+    # --- promises -----------------------------------------------------------------------------
+
+    @invariant()
+    def places_agree_with_statuses(self) -> None:
+        ready = [raw.decode() for raw in self.redis.zrange(self.keys.ready("cpu"), 0, -1)]
+        leased = {raw.decode() for raw in self.redis.zrange(f"{self.keys.prefix}leases", 0, -1)}
+        index = [raw.decode() for raw in self.redis.zrange(f"{self.keys.prefix}index", 0, -1)]
+
+        assert ready == self.queued()
+        assert leased == {i for i, j in self.jobs.items() if j.status is Status.RUNNING}
+        assert index == self.order
+
+    @invariant()
+    def jobs_are_what_the_model_says(self) -> None:
+        for job_id, job in self.jobs.items():
+            record = codec.decode_record(self.redis.hgetall(self.keys.job(job_id)))
+            assert (record.status, record.attempt) == (job.status, job.attempt)
+            assert (record.cancel_requested_at_ms is not None) == job.is_cancel_asked
+            assert record.seq >= job.seq
+            if job.seq == record.seq and job.last is not None and job.status.is_terminal:
+                assert record == job.last
+            job.seq, job.last = record.seq, record
+            has_end = self.redis.ttl(self.keys.job(job_id)) > 0
+            assert has_end == job.status.is_terminal
+
+    @invariant()
+    def events_and_history_only_grow(self) -> None:
+        for job_id, job in self.jobs.items():
+            entries = self.redis.xrange(self.keys.events(job_id))
+            events = [codec.decode_event(*entry) for entry in entries]
+            seqs = [event.seq for event in events]
+            assert seqs == sorted(set(seqs))
+            assert seqs[: len(job.events)] == job.events
+            assert seqs[-1] <= int(self.redis.hget(self.keys.job(job_id), "seq") or 0)
+            assert [event.seq for event in events if event.type.is_terminal] == (
+                seqs[-1:] if job.status.is_terminal else []
+            )
+            job.events = seqs
+            blocks = self.redis.xrange(self.keys.history(job_id, run=0))
+            rows = codec.join_blocks(entry[1][b"rows"] for entry in blocks)
+            assert list(rows.step) == list(range(job.rows))
+
+    def pick_job(self, pick: int) -> tuple[str, _Model]:
+        job_id = self.order[pick % len(self.order)]
+        return job_id, self.jobs[job_id]
+
+    def pick_claim(self, pick: int) -> tuple[Claim, _Model | None]:
+        """Return an attempt of the last few, and its job when it still holds it."""
+        claim = self.claims[-1 - pick % min(len(self.claims), 4)]
+        job = self.jobs.get(claim.record.id)
+        holds = job is not None and job.status is Status.RUNNING and job.holder is claim
+        return claim, job if holds else None
+
+
+def test_any_order_of_calls_keeps_the_promises(redis: Redis, redis_url: str) -> None:
+    StoreMachine.redis, StoreMachine.url = redis, redis_url
+
+    run_state_machine_as_test(
+        StoreMachine,
+        settings=settings(
+            max_examples=40,
+            stateful_step_count=30,
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow],
+        ),
+    )
+
+    redis.flushall()
