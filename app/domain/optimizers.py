@@ -98,7 +98,12 @@ class Contender(Frozen):
     """One optimizer of a comparison and the label under which it is ranked and drawn."""
 
     optimizer: OptimizerSpec
-    label: str = Field(min_length=1, max_length=60)
+    # Labels are written to other people's terminals: no control or direction characters.
+    label: str = Field(
+        min_length=1,
+        max_length=60,
+        pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]+$",
+    )
 
     @model_validator(mode="wrap")
     @classmethod
