@@ -17,6 +17,7 @@ from app.charts.image import Renderer, main, render_png, render_svg, serve
 from app.charts.series import Curve
 from app.domain.errors import ChartFailed, ChartUnavailable
 from tests.unit.charts.make import Make
+from tests.waiting import wait_until_async
 
 PNG = b"\x89PNG\r\n\x1a\n"
 HEADER = struct.Struct("<cI")
@@ -150,9 +151,9 @@ async def test_idle_child_is_let_go(spec: Json) -> None:
     async with Renderer(idle_seconds=0.01) as renderer:
         await renderer.svg(spec)
         pid = renderer.child_pid
-        async with asyncio.timeout(10):
-            while renderer.child_pid is not None or is_alive(pid):  # noqa: ASYNC110  # no event tells of a process's end
-                await asyncio.sleep(0.01)
+        await wait_until_async(
+            lambda: renderer.child_pid is None and not is_alive(pid), "the idle child has ended"
+        )
 
         assert (await renderer.svg(spec)).startswith(b"<svg")
 
