@@ -50,7 +50,8 @@ OPTIMIZER_BOUNDS: Final[dict[str, list[Bound]]] = {
     "dampening": [ANY],
     "rho": [CLOSED_FRACTION],
     "alpha": [NON_NEGATIVE],
-    "lambd": [ANY],
+    # torch takes any, but raises 1 + lambd*lr*step to a power: complex once that is negative.
+    "lambd": [NON_NEGATIVE],
     "t0": [ANY],
     "lr_decay": [NON_NEGATIVE],
     "initial_accumulator_value": [NON_NEGATIVE],
@@ -59,8 +60,9 @@ OPTIMIZER_BOUNDS: Final[dict[str, list[Bound]]] = {
     "step_sizes": [NON_NEGATIVE, NON_NEGATIVE],
     "beta2_decay": [{"minimum": -LARGEST, "maximum": 0.0}],
     "d": [{"minimum": 1.0, "maximum": LARGEST}],
-    "max_iter": [{"minimum": 1, "maximum": 10_000}],
-    "max_eval": [{"minimum": 1, "maximum": 100_000}],
+    # A cancel waits for the end of a step, so a step may not last for seconds.
+    "max_iter": [{"minimum": 1, "maximum": 1_000}],
+    "max_eval": [{"minimum": 1, "maximum": 1_000}],
     "tolerance_grad": [NON_NEGATIVE],
     "tolerance_change": [NON_NEGATIVE],
     "history_size": [{"minimum": 1, "maximum": 1_000}],
@@ -70,7 +72,8 @@ OPTIMIZER_BOUNDS: Final[dict[str, list[Bound]]] = {
 OPTIMIZER_EXCEPTIONS: Final[dict[tuple[str, str], list[Bound]]] = {
     ("SparseAdam", "lr"): [POSITIVE],
     ("SparseAdam", "eps"): [POSITIVE],
-    ("Adafactor", "eps"): [NON_NEGATIVE, NON_NEGATIVE],
+    # torch squares the first, and the square must fit a float32.
+    ("Adafactor", "eps"): [{"minimum": 0.0, "maximum": 1e15}, NON_NEGATIVE],
 }
 SCHEDULER_BOUNDS: Final[dict[str, list[Bound]]] = {
     "step_size": [COUNT],
