@@ -44,6 +44,10 @@ _RESTLESS_HEIGHTS: Final = 20
 _INK: Final = "#1F2430"
 _GREY: Final = "#5B6270"
 _CROSS: Final = "M-1,-.6L-.6,-1L0,-.4L.6,-1L1,-.6L.4,0L1,.6L.6,1L0,.4L-.6,1L-1,.6L-.4,0Z"
+_STEP: Final[Json] = {"field": "step", "type": "quantitative"}
+_UNTIL: Final[Json] = {"x2": {"field": "until"}}
+_RUN: Final[Json] = {"field": "run", "type": "nominal"}
+_POINT: Final[Json] = {"type": "point", "filled": True, "opacity": 1}
 _SYMBOLS: Final = {Nature.ZERO: "triangle-down", Nature.NONFINITE: _CROSS}
 _AXIS_TITLES: Final = {
     "excess": "excess loss (loss above the exact minimum)",
@@ -127,18 +131,20 @@ def _line_layer(
         for series in group
         for step, value, nature in zip(series.steps, series.values, series.natures, strict=True)
     ]
-    x = {"field": "step", "type": "quantitative", "scale": across.scale, "axis": across.axis}
+    x = {**_STEP, "scale": across.scale, "axis": across.axis}
     y = {"field": field, "type": "quantitative", "scale": up.scale, "axis": up.axis}
-    return {
-        "data": {"values": values},
-        "mark": {"type": "line", "invalid": "break-paths-show-domains", **style},
-        "encoding": {
-            "x": x,
-            "y": y,
-            "color": {"field": "run", "type": "nominal", **_run_scale(picture)},
-            "strokeDash": {"field": "run", "type": "nominal", **_dash_scale(picture)},
-        },
-    }
+    mark = {"type": "line", "invalid": "break-paths-show-domains", **style}
+    color, dash = {**_RUN, **_run_scale(picture)}, {**_RUN, **_dash_scale(picture)}
+    return _layer(values, mark, {"x": x, "y": y, "color": color, "strokeDash": dash})
+
+
+def _layer(values: list[Json], mark: Json, encoding: Json) -> Json:
+    return {"data": {"values": values}, "mark": mark, "encoding": encoding}
+
+
+def _pixel(field: str) -> Json:
+    """Return an encoding whose values are pixels already."""
+    return {"field": field, "type": "quantitative", "scale": None, "axis": None}
 
 
 def _field(picture: Picture) -> str:
@@ -184,17 +190,8 @@ def _lone_points(picture: Picture) -> list[Json]:
     ]
     if not values:
         return []
-    return [
-        {
-            "data": {"values": values},
-            "mark": {"type": "point", "filled": True, "size": 36, "opacity": 1},
-            "encoding": {
-                "x": {"field": "step", "type": "quantitative"},
-                "y": {"field": field, "type": "quantitative"},
-                "color": {"field": "run", "type": "nominal"},
-            },
-        }
-    ]
+    y = {"field": field, "type": "quantitative"}
+    return [_layer(values, {**_POINT, "size": 36}, {"x": _STEP, "y": y, "color": _RUN})]
 
 
 def _event_layers(picture: Picture, *, height: int) -> list[Json]:
@@ -211,44 +208,20 @@ def _event_layers(picture: Picture, *, height: int) -> list[Json]:
             ends += [{**event, "step": series.steps[at]} for at in sorted({first, last})]
     if not ends:
         return []
-    across = {"field": "step", "type": "quantitative"}
-    up = {"field": "pixel", "type": "quantitative", "scale": None, "axis": None}
-    color = {"field": "run", "type": "nominal"}
-    shape = {
-        "field": "event",
-        "type": "nominal",
-        "scale": {
-            "domain": [nature.value for nature in _SYMBOLS],
-            "range": list(_SYMBOLS.values()),
-        },
-        "legend": None,
-    }
     names = [
         {"event": nature.value, "pixel": height if nature is Nature.ZERO else 0}
         for nature in _SYMBOLS
         if picture.has(nature)
     ]
+    at = {"x": _STEP, "y": _pixel("pixel"), "color": _RUN}
+    shapes = {"domain": [nature.value for nature in _SYMBOLS], "range": list(_SYMBOLS.values())}
+    shape = {"field": "event", "type": "nominal", "scale": shapes, "legend": None}
+    # The names stand where an axis would name a value: zero and infinity have none on a log axis.
+    named = {"x": {"value": -9}, "y": _pixel("pixel"), "text": {"field": "event"}}
     return [
-        {
-            "data": {"values": spans},
-            "mark": {"type": "rule", "strokeWidth": 2.5, "opacity": 0.45},
-            "encoding": {"x": across, "x2": {"field": "until"}, "y": up, "color": color},
-        },
-        {
-            "data": {"values": ends},
-            "mark": {"type": "point", "filled": True, "size": 90, "opacity": 1},
-            "encoding": {"x": across, "y": up, "color": color, "shape": shape},
-        },
-        {
-            # Where an axis would name a value: zero and infinity have none on a log axis.
-            "data": {"values": names},
-            "mark": {"type": "text", "align": "right", "baseline": "middle", "color": _GREY},
-            "encoding": {
-                "x": {"value": -9},
-                "y": up,
-                "text": {"field": "event", "type": "nominal"},
-            },
-        },
+        _layer(spans, {"type": "rule", "strokeWidth": 2.5, "opacity": 0.45}, at | _UNTIL),
+        _layer(ends, {**_POINT, "size": 90}, {**at, "shape": shape}),
+        _layer(names, {"type": "text", "align": "right", "color": _GREY}, named),
     ]
 
 
@@ -279,30 +252,13 @@ def _label_layers(picture: Picture, *, across: Axis, up: Axis) -> list[Json]:
             dots.append({"run": series.label, "right": start, "down": end})
     if not texts:
         return []
-    to_right = {"field": "right", "type": "quantitative", "scale": None, "axis": None}
-    to_bottom = {"field": "down", "type": "quantitative", "scale": None, "axis": None}
-    color = {"field": "run", "type": "nominal"}
+    at = {"x": _pixel("right"), "y": _pixel("down")}
+    dotted = {"type": "line", "strokeWidth": 1, "strokeDash": [1, 3], "opacity": 0.8}
     order = {"field": "order", "type": "quantitative"}
     return [
-        {
-            "data": {"values": leaders},
-            "mark": {"type": "line", "strokeWidth": 1, "strokeDash": [1, 3], "opacity": 0.8},
-            "encoding": {"x": to_right, "y": to_bottom, "order": order, "color": color},
-        },
-        {
-            "data": {"values": dots},
-            "mark": {"type": "point", "filled": True, "size": 34, "opacity": 1},
-            "encoding": {"x": to_right, "y": to_bottom, "color": color},
-        },
-        {
-            "data": {"values": texts},
-            "mark": {"type": "text", "align": "left", "baseline": "middle", "color": _INK},
-            "encoding": {
-                "x": to_right,
-                "y": to_bottom,
-                "text": {"field": "text", "type": "nominal"},
-            },
-        },
+        _layer(leaders, dotted, {**at, "order": order, "color": _RUN}),
+        _layer(dots, {**_POINT, "size": 34}, {**at, "color": _RUN}),
+        _layer(texts, {"type": "text", "align": "left"}, {**at, "text": {"field": "text"}}),
     ]
 
 
@@ -319,21 +275,9 @@ def _end_of(series: Series, *, up: Axis) -> float:
 
 def _note_layer(picture: Picture, *, height: int) -> Json:
     """Say below the axis how many of the steps are drawn."""
-    return {
-        "data": {"values": [{"note": note_of(picture)}]},
-        "mark": {
-            "type": "text",
-            "align": "right",
-            "baseline": "top",
-            "color": _GREY,
-            "fontSize": 11,
-        },
-        "encoding": {
-            "x": {"value": WIDTH},
-            "y": {"value": height + 27},
-            "text": {"field": "note", "type": "nominal"},
-        },
-    }
+    mark = {"type": "text", "align": "right", "baseline": "top", "color": _GREY, "fontSize": 11}
+    encoding = {"x": {"value": WIDTH}, "y": {"value": height + 27}, "text": {"field": "note"}}
+    return _layer([{"note": note_of(picture)}], mark, encoding)
 
 
 def note_of(picture: Picture) -> str:
@@ -377,5 +321,5 @@ _CONFIG: Final[Json] = {
         "symbolLimit": 0,
     },
     "line": {"strokeWidth": 2, "strokeCap": "round", "strokeJoin": "round"},
-    "text": {"fontSize": 12},
+    "text": {"fontSize": 12, "baseline": "middle", "color": _INK},
 }
