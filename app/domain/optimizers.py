@@ -1,9 +1,15 @@
 """Optimizer and scheduler as a spec names them: a class of torch.optim and its hyperparameters."""
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal, Self, cast
+from typing import Annotated, Any, Final, Literal, Self, cast
 
-from pydantic import Field, ModelWrapValidatorHandler, model_serializer, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    ModelWrapValidatorHandler,
+    model_serializer,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from app.domain.catalogue import (
@@ -94,16 +100,18 @@ class SchedulerSpec(_Named):
         return given if isinstance(given, cls) else handler(_resolve(given, "schedulers"))
 
 
+def _check_label(label: str) -> str:
+    # Labels are written to other people's terminals: no control or direction characters.
+    if not label.isprintable():
+        raise PydanticCustomError("not-printable", "Give a label of printable characters only")
+    return label
+
+
 class Contender(Frozen):
     """One optimizer of a comparison and the label under which it is ranked and drawn."""
 
     optimizer: OptimizerSpec
-    # Labels are written to other people's terminals: no control or direction characters.
-    label: str = Field(
-        min_length=1,
-        max_length=60,
-        pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]+$",
-    )
+    label: Annotated[str, AfterValidator(_check_label)] = Field(min_length=1, max_length=60)
 
     @model_validator(mode="wrap")
     @classmethod
