@@ -128,8 +128,6 @@ def thin(rows: Rows, points: int) -> Rows:
     for bucket in range(num_buckets):
         low = 1 + bucket * inner // num_buckets
         high = 1 + (bucket + 1) * inner // num_buckets
-        if low >= high:
-            continue
         bucket_heights = heights[low:high]
         kept.add(low + bucket_heights.index(min(bucket_heights)))
         kept.add(low + bucket_heights.index(max(bucket_heights)))

@@ -1,6 +1,7 @@
 """Optimizer and scheduler as a spec names them: a class of torch.optim and its hyperparameters."""
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Annotated, Any, Final, Literal, Self, cast
 
 from pydantic import (
@@ -21,8 +22,8 @@ from app.domain.catalogue import (
 )
 from app.domain.frozen import Frozen
 
-Value = float | int | bool | str | None | tuple[float | None, ...]
-"""A hyperparameter's value, as torch takes it."""
+Value = float | int | bool | str | None | tuple[float | int | None, ...]
+"""A hyperparameter's value, as torch takes it; an integer stays one, also in a tuple."""
 
 DEFAULT_OPTIMIZER: Final = "Adam"
 
@@ -163,3 +164,24 @@ def check_pair(optimizer: OptimizerSpec, scheduler: SchedulerSpec | None, *, ste
             "leave total_steps out, or raise it"
         )
         raise refuse("Spec", "scheduler", "torch-rule", detail, total)
+    if scheduler.name == "OneCycleLR":
+        _check_phases(scheduler, steps=total if isinstance(total, int) else steps)
+
+
+def _check_phases(scheduler: SchedulerSpec, *, steps: int) -> None:
+    """Refuse a cycle with a phase of no length: torch would divide by that length.
+
+    Raises:
+        ValidationError: Two phases end at the same step.
+    """
+    share = scheduler.hyperparameters["pct_start"]
+    rise = float(share) * steps - 1 if isinstance(share, int | float) else 0.0
+    ends = [0.0, rise, steps - 1.0]
+    if scheduler.hyperparameters["three_phase"]:
+        ends.insert(2, 2 * rise)
+    if any(start == end for start, end in pairwise(ends)):
+        detail = (
+            f"OneCycleLR over {steps} steps has a phase without length: "
+            "change pct_start or total_steps"
+        )
+        raise refuse("Spec", "scheduler", "torch-rule", detail, steps)

@@ -53,7 +53,9 @@ def _explain(best: RunResult, *, second: RunResult | None, tolerance: float) -> 
     arrived = best.converged and best.steps_to_tolerance is not None
     if not arrived:
         rival = f", {second.label} at {final_height(second):.3g}" if second else ""
-        return f"{best.label} ended lowest, at {final_height(best):.3g}{rival}; none converged."
+        # Without an excess loss a run converges by its stop rule alone.
+        doubt = "" if best.converged else "; none converged"
+        return f"{best.label} ended lowest, at {final_height(best):.3g}{rival}{doubt}."
     goal = f"within {tolerance:g} of its first excess loss after {best.steps_to_tolerance} steps"
     if second is None:
         return f"{best.label} came {goal}."

@@ -198,7 +198,8 @@ def format_equation(a: float, b: float) -> str:
     Four decimals, or four significant digits where four decimals would hide the number.
     """
     sign = "-" if b < 0 else "+"
-    return f"y = {_digits(a)}\u00b7x {sign} {_digits(abs(b))}"
+    # Adding 0 turns -0.0 into 0.0.
+    return f"y = {_digits(a + 0.0)}\u00b7x {sign} {_digits(abs(b))}"
 
 
 def _digits(value: float) -> str:

@@ -1,0 +1,20 @@
+"""A line is written as people write it."""
+
+import pytest
+
+from app.domain.result import format_equation
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "text"),
+    [
+        (0.99994, 0.0, "y = 0.9999\u00b7x + 0.0000"),
+        (1.0, -0.5, "y = 1.0000\u00b7x - 0.5000"),
+        (-2.0, 1.0, "y = -2.0000\u00b7x + 1.0000"),
+        (1e-5, -1e-9, "y = 1e-05\u00b7x - 1e-09"),
+        (1234567.0, 2e7, "y = 1.235e+06\u00b7x + 2e+07"),
+        (-0.0, -0.0, "y = 0.0000\u00b7x + 0.0000"),
+    ],
+)
+def test_equation_shows_four_digits_that_count(a: float, b: float, text: str) -> None:
+    assert format_equation(a, b) == text
