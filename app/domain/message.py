@@ -83,8 +83,7 @@ def _of_run(run: RunResult) -> str:
 def _of_ranking(outcome: Outcome) -> str:
     if outcome.winner is None:
         return f"None of {len(outcome.runs)} optimizers ended on a finite line."
-    why = outcome.winner.why.rstrip(".")
-    return f"{outcome.winner.label} comes first of {len(outcome.runs)}: {why}."
+    return f"First of {len(outcome.runs)}: {outcome.winner.why}"
 
 
 def _of_failed(record: JobRecord) -> str:

@@ -164,7 +164,7 @@ def comparison(make_record: Make[JobRecord], make_run: Make[RunResult]) -> JobRe
         problem=_problem(),
         runs=runs,
         ranking=(1, 0, 2),
-        winner=Winner(run=1, label=labels[1], why="lowest excess loss, 1e-12"),
+        winner=Winner(run=1, label=labels[1], why=f"{labels[1]} ended lowest, at 1e-12."),
     )
     return make_record(spec=spec, outcome=outcome)
 

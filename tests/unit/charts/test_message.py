@@ -39,7 +39,7 @@ def test_finished_fit_says_line_loss_and_steps(
 
 
 def test_finished_comparison_says_who_won_and_why(comparison: JobRecord) -> None:
-    assert message(comparison) == "SGD lr 0.001 comes first of 3: lowest excess loss, 1e-12."
+    assert message(comparison) == "First of 3: SGD lr 0.001 ended lowest, at 1e-12."
 
 
 def test_comparison_without_winner_says_so(comparison: JobRecord) -> None:
