@@ -43,22 +43,25 @@ _STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 
 
-async def read_body(request: Request, settings: Settings) -> object:
+async def read_body(
+    request: Request, settings: Settings, *, seconds: float = BODY_SECONDS
+) -> object:
     """Return the raw spec that the body stands for.
 
     Args:
         request: Not yet read.
         settings: Bounds the body.
+        seconds: Longest time in which the body must have arrived.
 
     Raises:
         PayloadTooLarge: More bytes than settings.max_body_bytes.
-        RequestTimeout: The body did not arrive within 10 seconds.
+        RequestTimeout: The body did not arrive in time.
         UnsupportedMediaType: Neither JSON nor form nor CSV, or compressed.
         MalformedJson: Not what it says it is.
         InvalidSpec: A form or CSV field cannot be read.
     """
     _refuse_encoded(request)
-    body = await _receive(request, settings.max_body_bytes)
+    body = await _receive(request, settings.max_body_bytes, seconds=seconds)
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     query = [
         (name, value)
@@ -179,7 +182,7 @@ def _refuse_encoded(request: Request) -> None:
         )
 
 
-async def _receive(request: Request, limit: int) -> bytes:
+async def _receive(request: Request, limit: int, *, seconds: float) -> bytes:
     """Collect the body while counting, so that memory never holds more than the limit."""
     too_large = PayloadTooLarge(f"The body has more than {limit} bytes")
     announced = request.headers.get("content-length", "")
@@ -190,13 +193,13 @@ async def _receive(request: Request, limit: int) -> bytes:
         raise too_large
     body = bytearray()
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(seconds):
             async for chunk in request.stream():
                 body += chunk
                 if len(body) > limit:
                     break
     except TimeoutError:
-        detail = f"The body did not arrive within {BODY_SECONDS:g} seconds"
+        detail = f"The body did not arrive within {seconds:g} seconds"
         raise RequestTimeout(detail) from None
     if len(body) > limit:
         await _drain(request)

@@ -12,7 +12,7 @@ from typing import Any, Final
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api.answer import Answer, render
@@ -160,7 +160,9 @@ def _shrink(document: dict[str, Any]) -> None:
 
 
 def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"
+    """Return at most so many characters, none of which JSON would write as six."""
+    text = text if len(text) <= length else text[: length - 1] + "…"
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
 
 
 def problem_answer(
@@ -246,17 +248,11 @@ async def refuse_http(request: Request, error: Exception) -> Response:
     return problem_answer(request, slug, TEXTS[slug].meaning)
 
 
-async def give_up(_request: Request, _error: Exception) -> Response:
-    """Answer for a client that has gone: nobody reads this."""
-    return Response(status_code=STATUSES["request-timeout"])
-
-
 def add_error_handlers(app: FastAPI) -> None:
     """Make every refusal of this application a problem document."""
     app.add_exception_handler(FitjobsError, refuse)
     app.add_exception_handler(RequestValidationError, refuse_parameters)
     app.add_exception_handler(HTTPException, refuse_http)
-    app.add_exception_handler(ClientDisconnect, give_up)
 
 
 _SCHEMA: Final[Mapping[str, Any]] = {

@@ -11,9 +11,10 @@ from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.errors import fail, path_of
+from app.api.errors import STATUSES, fail, path_of
 from app.log import bound, fields
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}")
@@ -69,8 +70,9 @@ class RequestContext:
         try:
             await self._app(scope, receive, send_named)
         except (OSError, ClientDisconnect):
-            # The client has gone in the middle of the answer.
-            _LOG.info("request.abandoned", extra=fields(path=path_of(request)))
+            # The client has gone, in the middle of its body or of the answer.
+            if not status:
+                await Response(status_code=STATUSES["request-timeout"])(scope, receive, send_named)
         except Exception as error:
             answer = fail(request, error)
             if status:

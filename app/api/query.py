@@ -4,9 +4,8 @@ import difflib
 from collections.abc import Callable
 from typing import Any, Final
 
-from fastapi import Depends, Request, params
+from fastapi import Depends, Request
 from fastapi.dependencies.models import Dependant
-from fastapi.dependencies.utils import get_flat_params
 from fastapi.routing import APIRoute
 
 from app.api.answer import PRETTY_NAME
@@ -53,12 +52,10 @@ def declared_names(request: Request) -> frozenset[str]:
 
 def _collect(dependant: Dependant) -> frozenset[str]:
     names = {PRETTY_NAME}
-    for field in get_flat_params(dependant):
-        if isinstance(field.field_info, params.Query):
-            names.add(field.alias)
     waiting = [dependant]
     while waiting:
         current = waiting.pop()
+        names.update(field.alias for field in current.query_params)
         if isinstance(current.call, QueryNames):
             names.update(current.call.names)
         waiting.extend(current.dependencies)

@@ -1,0 +1,48 @@
+"""Which CSV texts are points."""
+
+import pytest
+
+from app.api.points_csv import parse_points
+from app.domain.errors import InvalidSpec
+
+POINTS = {"x": [0.0, 1.5], "y": [1.0, -3e2]}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0,1\n1.5,-3e2",
+        "x,y\n0,1\n1.5,-3e2\n",
+        "time, height\n0, 1\n1.5, -3e2",
+        "0;1\n1.5;-3e2",
+        "0\t1\n1.5\t-3e2",
+        "Zeit;Höhe\r\n0;1\r\n1,5;-3e2\r\n",
+        '"x","y"\n"0","1"\n"1.5","-3e2"',
+        "\n\n0,1\n\n1.5,-3e2\n\n",
+        "y,x\n1,0\n-3e2,1.5",
+        "Y ; X\n1;0\n-3e2;1,5",
+    ],
+)
+def test_two_columns_become_points(text: str) -> None:
+    assert parse_points(text) == POINTS
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "words"),
+    [
+        ("0,1\n1,2,3", "not-a-pair", "Line 2 has 3"),
+        ("0\n1", "not-a-pair", "Line 1 has 1"),
+        ("x,y\n0,1\n1,zwei", "not-a-number", "Line 3"),
+        ("0,eins\n1,2", "not-a-number", "Line 1"),
+        ("", "too-short", "no points"),
+        ("x,y\n", "too-short", "no points"),
+        ("0,\x00" + "1" * 200_000, "not-a-pair", "Line 1"),
+    ],
+)
+def test_other_texts_are_refused_with_the_line(text: str, code: str, words: str) -> None:
+    with pytest.raises(InvalidSpec) as refused:
+        parse_points(text)
+
+    flaw = refused.value.flaws[0]
+    assert (flaw.pointer, flaw.code) == ("/data", code)
+    assert words in flaw.detail
