@@ -37,10 +37,12 @@ class Stop:
     def __init__(self) -> None:
         self.asked = threading.Event()
         self.hurry = threading.Event()
-        for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        names = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
             # nohup has its say.
-            if signal.getsignal(name) is not signal.SIG_IGN:
-                signal.signal(name, self._hear)
+            names.append(signal.SIGHUP)
+        for name in names:
+            signal.signal(name, self._hear)
 
     def _hear(self, _number: int, _frame: FrameType | None) -> None:
         (self.hurry if self.asked.is_set() else self.asked).set()
