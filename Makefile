@@ -11,7 +11,7 @@ QUICK_TESTS := $(wildcard tests/unit tests/meta)
 LINTED := app worker tests benchmarks .ci
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check types acceptance coverage bench catalogue openapi lock fix clean
+.PHONY: help run test check types acceptance coverage bench catalogue openapi pictures lock fix clean
 .PHONY: check-format check-lint check-types check-imports check-spelling check-dependencies check-tests
 
 help: ## print this list
@@ -51,6 +51,9 @@ catalogue: $(READY) ## rewrite app/domain/catalogue.json from the installed torc
 
 openapi: $(READY) ## rewrite docs/openapi.json from the routes
 	@$(PY) .ci/openapi.py
+
+pictures: $(READY) ## redraw docs/img by asking the service that runs here, see FITJOBS_URL
+	@$(PY) .ci/pictures.py
 
 lock: $(READY) ## resolve all dependencies afresh and rewrite requirements.lock
 	@echo "lock: resolving, a minute or two"
