@@ -82,7 +82,7 @@ def _who(spec: FitSpec | ComparisonSpec) -> str:
     if isinstance(spec, FitSpec):
         return make_label(spec.optimizer)
     preset = f"{spec.preset}: " if spec.preset else ""
-    return f"{preset}{_count(len(spec.optimizers), 'optimizer')}"
+    return f"{preset}{count(len(spec.optimizers), 'optimizer')}"
 
 
 def describe_data(data: Data) -> str:
@@ -90,20 +90,23 @@ def describe_data(data: Data) -> str:
     match data:
         case Preset(points=None):
             return data.preset
+        case Preset(points=1):
+            return f"{data.preset}'s first point"
         case Preset():
-            return f"{data.preset}'s first {_count(data.points or 1, 'point')}"
+            return f"{data.preset}'s first {data.points:,} points"
         case Columns():
-            return _count(len(data.x), "point")
+            return count(len(data.x), "point")
         case StoredColumns():
-            return _count(data.num_points, "point")
+            return count(data.num_points, "point")
         case Generated():
             made = data.generate
-            return f"{_count(made.n, 'point')} of {made.a:g}\u00b7x {made.b:+g} with noise {made.noise:g}"
+            return f"{count(made.n, 'point')} of {made.a:g}\u00b7x {made.b:+g} with noise {made.noise:g}"
         case JobData():
             return f"the points of {data.job}"
 
 
-def _count(number: int, noun: str) -> str:
+def count(number: int, noun: str) -> str:
+    """Return "1 point", "2 points"."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 

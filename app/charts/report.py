@@ -6,7 +6,7 @@ Pure function of the record and its curves; knows no HTTP, it only writes the co
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from app.charts.caption import asked, describe_exact
+from app.charts.caption import asked, count, describe_exact
 from app.charts.series import Curve
 from app.charts.text import draw_curves
 from app.domain.job import JobRecord, Progress, Status
@@ -81,10 +81,10 @@ def _result_section(record: JobRecord) -> list[str]:
         return []
     if isinstance(record.spec, ComparisonSpec):
         return _ranking_table(outcome)
-    return _fit_table(outcome.runs[0], outcome.exact)
+    return _fit_table(outcome.runs[0], outcome.exact, is_mse=record.spec.loss == "mse")
 
 
-def _fit_table(run: RunResult, exact: Exact | None) -> list[str]:
+def _fit_table(run: RunResult, exact: Exact | None, *, is_mse: bool) -> list[str]:
     """Set the fitted line beside the exact one, and the gap below both."""
     table = [("", "a", "b", "loss")]
     if run.a is not None and run.b is not None:
@@ -94,7 +94,9 @@ def _fit_table(run: RunResult, exact: Exact | None) -> list[str]:
         table.append((name, _parameter(run.best.a), _parameter(run.best.b), _small(run.best.loss)))
     if exact is None:
         return _align(table)
-    table.append(("exact", _parameter(exact.a), _parameter(exact.b), _small(exact.loss)))
+    # Its loss is a mean square: beside a fit of another loss it would mislead.
+    loss = _small(exact.loss) if is_mse else _DASH
+    table.append(("exact", _parameter(exact.a), _parameter(exact.b), loss))
     if run.a is None or run.b is None:
         return _align(table)
     table.append(("gap", _gap(run.a - exact.a), _gap(run.b - exact.b), _small(run.excess_loss)))
@@ -160,7 +162,7 @@ def _describe_problem(problem: Problem) -> Iterable[str]:
     condition = (
         "infinite" if problem.condition_number is None else f"{problem.condition_number:.3g}"
     )
-    yield f"{problem.points:,} points, condition number {condition}"
+    yield f"{count(problem.points, 'point')}, condition number {condition}"
     if problem.largest_stable_sgd_lr is not None and problem.best_sgd_lr is not None:
         yield (
             f"plain SGD is stable below lr {problem.largest_stable_sgd_lr:.3g}, "

@@ -46,7 +46,7 @@ def test_long_titles_are_cut(make_record: Make[JobRecord], make_run: Make[RunRes
     ("given", "words"),
     [
         ({}, "Adam lr 0.001 on classic, float64, at most 10,000 steps, until loss < 1e-08"),
-        ({"data": {"preset": "classic", "points": 1}}, "classic's first 1 point,"),
+        ({"data": {"preset": "classic", "points": 1}}, "classic's first point,"),
         ({"data": {"preset": "noisy", "points": 50}}, "noisy's first 50 points,"),
         ({"data": [[0, 1], [1, 3]]}, "on 2 points,"),
         ({"data": {"sha256": "ab", "num_points": 20_000}}, "on 20,000 points,"),

@@ -12,6 +12,7 @@ from app.domain.history import make_empty
 from app.domain.job import JobError, JobRecord, Progress, Status, Warn
 from app.domain.message import message
 from app.domain.result import Exact, Outcome, Problem, RunResult, StandardErrors, StopReason
+from app.domain.spec import FitSpec
 from tests.unit.charts.make import Make
 
 BASE = "http://localhost:8000"
@@ -43,6 +44,19 @@ def test_fitted_and_exact_stand_under_each_other_with_the_gap(make_record: Make[
     assert fitted == ["fitted", "0.99990000", "-2.00000e-05", "9.98e-09"]
     assert exact == ["exact", "1.00000000", "0.00000000", "0"]
     assert gap == ["gap", "-1.00e-04", "-2.00e-05", "9.98e-09"]
+
+
+def test_least_squares_loss_does_not_stand_beside_another_loss(
+    make_record: Make[JobRecord], make_run: Make[RunResult], make_exact: Make[Exact]
+) -> None:
+    spec = FitSpec.model_validate({"loss": "l1"})
+    run = make_run(loss=0.08, excess_loss=None)
+    outcome = Outcome(exact=make_exact(loss=0.01), problem=None, runs=(run,))
+    text = report(make_record(spec=spec, outcome=outcome), [], base_url=BASE)
+
+    assert line_of(text, "fitted").split()[-1] == "0.08"
+    assert line_of(text, "exact").split()[-1] == "-"
+    assert line_of(text, "gap").split()[-1] == "-"
 
 
 def test_columns_of_the_table_end_on_one_column(make_record: Make[JobRecord]) -> None:
