@@ -94,10 +94,9 @@ def describe_data(data: Data) -> str:
             return f"{data.preset}'s first point"
         case Preset():
             return f"{data.preset}'s first {data.points:,} points"
-        case Columns():
-            return count(len(data.x), "point")
-        case StoredColumns():
-            return count(data.num_points, "point")
+        case Columns() | StoredColumns():
+            num_points = len(data.x) if isinstance(data, Columns) else data.num_points
+            return count(num_points, "point")
         case Generated():
             made = data.generate
             return f"{count(made.n, 'point')} of {made.a:g}\u00b7x {made.b:+g} with noise {made.noise:g}"
