@@ -34,7 +34,7 @@ def ask(make: OptimizerMaker, *, seed: int, steps: int) -> list[float]:
     """Run the question's loop: one sample, the gradient never zeroed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        X = torch.randn(1000, 1, 1)
+        X = torch.randn(1000, 1, 1)  # noqa: N806  # the question's name
         net = SimpleNet()
     optimizer = make(net)
     losses = []
@@ -52,7 +52,7 @@ def answer(make: OptimizerMaker, *, seed: int, steps: int) -> tuple[list[float],
     """Run the answer's loop; return its losses and the step at which it broke off."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        X = torch.randn(1000, 1, 1)
+        X = torch.randn(1000, 1, 1)  # noqa: N806  # the question's name
         net = SimpleNet()
     optimizer = make(net)
     losses = []

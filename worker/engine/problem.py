@@ -122,11 +122,11 @@ def _draw(rule: Generator, generator: torch.Generator) -> tuple[Tensor, Tensor]:
 
 
 def _check_range(x: Tensor, y: Tensor, *, dtype: torch.dtype) -> None:
-    # Drawn points can leave the range that given ones were checked for.
+    # Specs are checked for this; a number that slips through must not end as a NaN.
     largest = max(float(x.abs().max()), float(y.abs().max()))
     if not largest <= LARGEST:
         raise EngineFault(
-            f"The points that were drawn do not fit {str(dtype).removeprefix('torch.')}: "
+            f"The points do not fit {str(dtype).removeprefix('torch.')}: "
             "ask for smaller numbers",
             error_type=JobErrorType.INTERNAL,
         )
