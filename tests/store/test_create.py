@@ -213,7 +213,7 @@ async def test_retention_forgets_everything_but_the_tombstone(
 
     with pytest.raises(JobExpired):
         await store.get("one")
-    left = {raw.decode().removeprefix(KEYS.prefix).split(":")[0] for raw in redis.keys()}
+    left = {raw.decode().removeprefix(KEYS.prefix).split(":")[0] for raw in redis.scan_iter()}
     assert left - {"idempotency"} == {"gone", "index", "expiries", "order"}
     assert await store.find(JobFilter(), limit=5) == Page(records=(), next_cursor=None)
     assert await store.latest_id() is None

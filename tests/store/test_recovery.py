@@ -186,7 +186,7 @@ async def test_entries_without_a_job_are_swept_out(recovery: Recovery, redis: Re
     ("waiting", "sent", "missing"), [(0, 0, 0), (3, 0, 3), (3, 2, 1), (3, 9, 0), (40, 4, 12)]
 )
 async def test_missing_wake_ups_are_counted(
-    store: JobStore, recovery: Recovery, redis: Redis, waiting: int, sent: int, missing: int
+    store: JobStore, recovery: Recovery, redis: Redis, *, waiting: int, sent: int, missing: int
 ) -> None:
     for _ in range(waiting):
         await store.create(make_job(device=CPU.model_copy(update={"queue": "cuda"})))

@@ -162,7 +162,13 @@ async def test_a_long_event_log_keeps_the_newest(store: JobStore, runs: RunStore
     [(Status.SUCCEEDED, None), (Status.FAILED, FAILURE), (Status.CANCELLED, None)],
 )
 async def test_finish_ends_the_job_and_dates_everything(
-    store: JobStore, runs: RunStore, redis: Redis, settings: Settings, status: Status, error: object
+    store: JobStore,
+    runs: RunStore,
+    redis: Redis,
+    settings: Settings,
+    *,
+    status: Status,
+    error: object,
 ) -> None:
     await store.create(make_job("one", points=b"12345678" * 2))
     claim = claim_from(runs)
@@ -271,13 +277,13 @@ _WRITES: dict[str, Callable[[RunStore, Claim], object]] = {
 
 def _dump(redis: Redis) -> dict[bytes, object]:
     """Return every key's content, times of death included."""
-    return {name: (redis.dump(name), redis.pexpiretime(name)) for name in redis.keys()}
+    return {name: (redis.dump(name), redis.pexpiretime(name)) for name in redis.scan_iter()}
 
 
 @pytest.mark.parametrize("name", _WRITES)
 @pytest.mark.parametrize("fate", ["requeued", "taken", "released", "ended", "deleted"])
 async def test_a_stale_attempt_writes_nothing(
-    store: JobStore, runs: RunStore, recovery: Recovery, redis: Redis, name: str, fate: str
+    store: JobStore, runs: RunStore, recovery: Recovery, redis: Redis, *, name: str, fate: str
 ) -> None:
     await store.create(make_job("one"))
     stale = claim_from(runs)

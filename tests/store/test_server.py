@@ -105,7 +105,7 @@ def _free_port() -> int:
 def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
     (tmp_path / "appendonlydir").write_text("in the way")
 
-    with pytest.raises(server.ServerFailed, match="did not start: .*append"):
+    with pytest.raises(server.ServerFailed, match=r"did not start: .*append"):
         server.start(tmp_path)
 
 
