@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 from typing import Final
 
+from app.api.reference import document_of
 from app.main import create_app
 from app.settings import Settings
 
 PATH: Final = Path(__file__).resolve().parent.parent / "docs" / "openapi.json"
 
 if __name__ == "__main__":
-    PATH.write_text(json.dumps(create_app(Settings()).openapi(), indent=1) + "\n")
+    PATH.write_text(json.dumps(document_of(create_app(Settings())), indent=1) + "\n")
