@@ -30,7 +30,8 @@ from app.domain.errors import (
     StoreUnavailable,
     UnsupportedMediaType,
 )
-from app.domain.parse import parse_spec
+from app.domain.parse import ParsedSpec, parse_spec
+from app.service import merge_spec
 from app.store.jobs import Created
 
 router = APIRouter(tags=["jobs"])
@@ -99,10 +100,23 @@ class Posted:
         """Submit the body and answer with the job, or preview it."""
         parsed = parse_spec(self.raw, kind=kind)
         if self.is_dry_run:
-            preview = await self.rooms.service.preview(parsed)
-            return Answer(dry_run_object(preview.parsed, preview.device))
+            return await self.preview(parsed)
         created = await self.rooms.service.submit(parsed, job_id=job_id, idempotency_key=self.key)
         return await self.answer(created, wait)
+
+    async def rerun(self, wait: Wait, *, job_id: str) -> Response:
+        """Submit an old spec with the body's fields in place of its own, or preview it."""
+        if self.is_dry_run:
+            record = await self.rooms.store.get(job_id)
+            body = merge_spec(record, self.raw)
+            return await self.preview(parse_spec(body, kind=record.spec.kind))
+        created = await self.rooms.service.rerun(job_id, self.raw, idempotency_key=self.key)
+        return await self.answer(created, wait)
+
+    async def preview(self, parsed: ParsedSpec) -> Response:
+        """Answer with what a submit would do."""
+        preview = await self.rooms.service.preview(parsed)
+        return Answer(dry_run_object(preview.parsed, preview.device))
 
     async def answer(self, created: Created, wait: Wait) -> Response:
         """Hold the answer as long as is wished; the status code then tells the truth."""
@@ -185,5 +199,4 @@ async def batch(posted: PostedDep, wait: PatientWaitDep) -> Response:
 )
 async def rerun_job(job_id: JobId, posted: PostedDep, wait: WaitDep) -> Response:
     """Run a job's spec again as a new job, with the body's fields in place of the old ones."""
-    created = await posted.rooms.service.rerun(job_id, posted.raw, idempotency_key=posted.key)
-    return await posted.answer(created, wait)
+    return await posted.rerun(wait, job_id=job_id)

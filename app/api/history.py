@@ -137,7 +137,12 @@ async def _write_lines(rows: Rows, *, form: str, headers: Mapping[str, str]) -> 
 
 @router.get("/data", responses=_REFUSALS)
 async def read_data(
-    asked: AskedDep, store: StoreDep, form: FormatText = None, accept: AcceptText = None
+    asked: AskedDep,
+    store: StoreDep,
+    *,
+    header: Annotated[bool, Query(description="Whether the CSV begins with x,y.")] = True,
+    form: FormatText = None,
+    accept: AcceptText = None,
 ) -> Response:
     """Read the points that a job was given: JSON or CSV."""
     form = choose_format(form, accept, offered=("json", "csv"))
@@ -146,6 +151,8 @@ async def read_data(
     headers = {**asked.headers(), "Vary": "Accept"}
     if form == "csv":
         content = await run_in_threadpool(pairs_to_csv, columns.x, columns.y)
+        if not header:
+            content = content.partition(b"\n")[2]
         return Response(content, media_type=MEDIA_TYPES["csv"], headers=headers)
     about = {"object": "data", "job": record.id, "points": len(columns.x)}
     return Answer({**about, "x": columns.x, "y": columns.y}, headers=headers)

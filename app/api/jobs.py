@@ -59,14 +59,19 @@ async def read_job(
     request: Request,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
-    """Read a job; `latest` is the newest. With `?wait` the answer comes when it is done."""
+    """Read a job; `latest` is the newest. With `?wait` the answer comes when it is done.
+
+    With `?wait` and If-None-Match it comes when the job has moved past that version.
+    """
 
     def is_news(record: JobRecord) -> bool:
         return not matches(if_none_match, to_etag(record.seq))
 
+    def is_settled(record: JobRecord) -> bool:
+        return is_done(record) or (if_none_match is not None and is_news(record))
+
     record = await rooms.store.get(asked.id)
-    settled = is_done if is_news(record) else is_news
-    record = await wait_until(record, settled, wait=wait, rooms=rooms, request=request)
+    record = await wait_until(record, is_settled, wait=wait, rooms=rooms, request=request)
     headers = {**asked.headers(), **wait.headers()}
     if not is_news(record):
         return not_modified(to_etag(record.seq), {**job_headers(record), **headers})

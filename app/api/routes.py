@@ -18,6 +18,7 @@ from app.api import (
     presets,
     problems,
     reference,
+    reproduce,
     runs,
     workers,
 )
@@ -31,6 +32,7 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     runs.router,
     events.router,
     charts.router,
+    reproduce.router,
     optimizers.router,
     presets.router,
     workers.router,
