@@ -127,6 +127,11 @@ class RecoveryThread:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="recovery", daemon=True)
 
+    @property
+    def is_alive(self) -> bool:
+        """Tell whether the rounds go on."""
+        return self._thread.is_alive()
+
     def start(self) -> None:
         """Begin with the first round after one pause."""
         self._thread.start()
@@ -140,15 +145,17 @@ class RecoveryThread:
     def _run(self) -> None:
         while not self._over.wait(self._pause_seconds):
             try:
-                repairs = self._recovery.round()
+                self._mend()
             except StoreUnavailable:
                 continue
             except Exception:  # noqa: BLE001  # a round that fails must not end the rounds
                 _LOG.exception("recovery.failed")
-                continue
-            if repairs.count:
-                fields = {name: getattr(repairs, name) for name in ("requeued", "lost", "expired")}
-                _LOG.warning("recovery.mended", extra=log.fields(**fields))
-            for queue, missing in repairs.wake_ups.items():
-                for _ in range(missing):
-                    self._wake(queue)
+
+    def _mend(self) -> None:
+        repairs = self._recovery.round()
+        if repairs.count:
+            counts = {name: getattr(repairs, name) for name in ("requeued", "lost", "expired")}
+            _LOG.warning("recovery.mended", extra=log.fields(**counts))
+        for queue, missing in repairs.wake_ups.items():
+            for _ in range(missing):
+                self._wake(queue)

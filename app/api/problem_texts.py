@@ -50,7 +50,7 @@ _REQUEST_PROBLEMS: Final[Mapping[str, ProblemText]] = {
         cause="It was cut, altered, or made by another service.",
         fix="Start without a cursor and follow next_cursor of each answer as it is.",
         request="curl '{base}/v1/jobs?cursor=nonsense'",
-        detail="This cursor was not made by this service",
+        detail="This cursor was not made here: start without one",
     ),
     "validation": ProblemText(
         title="The spec cannot run",
@@ -68,7 +68,7 @@ _REQUEST_PROBLEMS: Final[Mapping[str, ProblemText]] = {
         fix="Make a new key for every new job; repeat a key only with the very same spec.",
         request="curl -H 'Idempotency-Key: k1' -d '{\"seed\": 1}' {base}/v1/jobs; "
         "curl -H 'Idempotency-Key: k1' -d '{\"seed\": 2}' {base}/v1/jobs",
-        detail="This Idempotency-Key was used before with another spec",
+        detail="This Idempotency-Key was used with another spec",
     ),
     "payload-too-large": ProblemText(
         title="The body is too large",
@@ -102,7 +102,8 @@ _REQUEST_PROBLEMS: Final[Mapping[str, ProblemText]] = {
         cause="An Accept header set by a library, or a misspelt format.",
         fix="Leave Accept out, or ask for one of the types that the detail names.",
         request="curl -H 'Accept: image/webp' {base}/v1/jobs/latest/history",
-        detail="This path cannot answer with image/webp",
+        detail="This resource comes as application/json, text/csv, application/x-ndjson, and "
+        "Accept allows none of them",
     ),
     "unauthorized": ProblemText(
         title="A key is needed",
@@ -128,7 +129,7 @@ _REQUEST_PROBLEMS: Final[Mapping[str, ProblemText]] = {
         cause="Another client, or the job itself, was quicker.",
         fix="Read the job again and repeat the change with its new ETag.",
         request='curl -X PATCH -H \'If-Match: "0"\' -d \'{"name": "n"}\' {base}/v1/jobs/latest',
-        detail="The job has changed since the version in If-Match",
+        detail='The job is at version "3", not "0": read it again, then repeat',
     ),
     "method-not-allowed": ProblemText(
         title="This path does not take this method",
@@ -155,7 +156,7 @@ _STATE_PROBLEMS: Final[Mapping[str, ProblemText]] = {
         cause="A typing mistake, another service's id, or a job that was deleted.",
         fix="GET /v1/jobs lists the jobs that exist.",
         request="curl {base}/v1/jobs/job_unknown",
-        detail="No job has the id job_unknown",
+        detail="There is no job job_unknown",
     ),
     "job-expired": ProblemText(
         title="The job was forgotten",
@@ -163,7 +164,7 @@ _STATE_PROBLEMS: Final[Mapping[str, ProblemText]] = {
         cause="Finished jobs are kept for a limited time; expires_at tells how long.",
         fix="Submit the spec again; PATCH expires_at next time to keep it longer.",
         request="curl {base}/v1/jobs/job_from_last_year",
-        detail="The job's retention time is over",
+        detail="The job job_from_last_year has been forgotten: its retention time is over",
     ),
     "job-not-finished": ProblemText(
         title="The job has not ended",
@@ -171,7 +172,7 @@ _STATE_PROBLEMS: Final[Mapping[str, ProblemText]] = {
         cause="The job is still queued or running.",
         fix="Cancel it first, or wait: GET the job with ?wait.",
         request="curl -X DELETE {base}/v1/jobs/latest",
-        detail="The job is still running",
+        detail="The job job_01k6m2v8q4d0c3h5n7r9t1w2xz has not ended: cancel it first",
     ),
     "id-conflict": ProblemText(
         title="The id belongs to another spec",
@@ -180,7 +181,7 @@ _STATE_PROBLEMS: Final[Mapping[str, ProblemText]] = {
         fix="Choose another id, or PUT the very same spec.",
         request="curl -X PUT -d '{\"seed\": 1}' {base}/v1/jobs/mine; "
         "curl -X PUT -d '{\"seed\": 2}' {base}/v1/jobs/mine",
-        detail="The id belongs to a job with another spec",
+        detail="The id mine belongs to a job with another spec",
     ),
     "idempotency-in-flight": ProblemText(
         title="The same request is being served",
@@ -196,7 +197,7 @@ _STATE_PROBLEMS: Final[Mapping[str, ProblemText]] = {
         cause="Jobs arrive faster than the workers run them.",
         fix="Retry after the seconds in Retry-After, or start more workers.",
         request="curl -d '{}' {base}/v1/jobs",
-        detail="10000 jobs are waiting",
+        detail="10000 jobs are waiting, and no more may",
     ),
     "device-unavailable": ProblemText(
         title="No live worker has the device",
@@ -222,7 +223,7 @@ _STATE_PROBLEMS: Final[Mapping[str, ProblemText]] = {
         fix="Retry after the seconds in Retry-After, or take chart.txt or chart.json, which need "
         "no renderer.",
         request="curl {base}/v1/jobs/latest/chart.svg",
-        detail="The picture was not drawn in time",
+        detail="The chart was not drawn within 20 s",
     ),
     "store-unavailable": ProblemText(
         title="The store does not answer",
@@ -231,7 +232,7 @@ _STATE_PROBLEMS: Final[Mapping[str, ProblemText]] = {
         fix="Retry after the seconds in Retry-After, with the same Idempotency-Key or your own "
         "id, so that the job runs once.",
         request="curl -d '{}' {base}/v1/jobs",
-        detail="Redis does not answer",
+        detail="The store does not answer: try again",
     ),
     "internal": ProblemText(
         title="A defect of this service",

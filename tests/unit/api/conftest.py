@@ -6,7 +6,7 @@ from functools import cache
 
 import httpx
 import pytest
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, HTTPException
 from starlette.responses import StreamingResponse
 
 from app.api.answer import Answer
@@ -29,6 +29,11 @@ async def echo(spec: RawSpec) -> Answer:
 @probe.get("/defect")
 async def fail_at_once() -> Answer:
     raise RuntimeError("secret-in-the-log-only")
+
+
+@probe.get("/refused/{status}")
+async def refuse(status: int) -> Answer:
+    raise HTTPException(status)
 
 
 @probe.get("/text")

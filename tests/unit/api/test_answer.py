@@ -1,6 +1,7 @@
 """How JSON answers look."""
 
 from array import array
+from types import MappingProxyType
 
 import orjson
 import pytest
@@ -75,3 +76,7 @@ def test_half_of_a_surrogate_pair_becomes_a_question_mark() -> None:
 def test_what_has_no_json_form_is_an_error() -> None:
     with pytest.raises(TypeError):
         render({"x": object()}, pretty=False)
+
+
+def test_any_mapping_is_an_object() -> None:
+    assert render({"a": MappingProxyType({"b": 1})}, pretty=False) == b'{"a":{"b":1}}\n'

@@ -238,4 +238,14 @@ async def test_bad_spec_lists_its_flaws(client: httpx.AsyncClient) -> None:
     assert answer.json()["errors"][0]["pointer"] == "/a"
 
 
+async def test_other_refusals_of_a_framework_are_problems(client: httpx.AsyncClient) -> None:
+    unreadable, teapot = (
+        await client.get("/probe/refused/406"),
+        await client.get("/probe/refused/418"),
+    )
+
+    assert (unreadable.status_code, unreadable.json()["type"]) == (406, "/problems/not-acceptable")
+    assert (teapot.status_code, teapot.json()["type"]) == (500, "/problems/internal")
+
+
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
