@@ -75,7 +75,9 @@ SHARED: dict[str, st.SearchStrategy[Any]] = {
     "record_every": st.just("auto") | st.integers(1, 1000),
     "timeout_seconds": st.integers(1, 86_400) | st.floats(0.001, 86_400),
     "name": st.none() | st.text("aé \n\u2028", max_size=20),
-    "tags": st.dictionaries(st.text("aZ_.-", min_size=1, max_size=9), st.text("b", max_size=3)),
+    "tags": st.dictionaries(
+        st.text("aZ_.-", min_size=1, max_size=9), st.text("b", max_size=3), max_size=5
+    ),
 }
 FIT = st.fixed_dictionaries({}, optional={**SHARED, "optimizer": OPTIMIZER})
 COMPARISON = st.fixed_dictionaries(

@@ -1,0 +1,96 @@
+"""Wake-ups reach the right queue, and a broker that is away costs a submit nothing."""
+
+import json
+import logging
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from app.queue import MAX_UNSENT, QUEUES, TASK_NAME, Waker, make_queue, send_wake
+from app.settings import Settings
+from app.store import server
+from tests.waiting import wait_until
+
+
+def key_of(queue: str) -> str:
+    return f"{{fit}}:celery:{queue}"
+
+
+@pytest.mark.parametrize("queue", QUEUES)
+def test_wake_up_carries_nothing_but_its_queue(
+    redis: Redis, redis_url: str, settings: Settings, queue: str
+) -> None:
+    sender = make_queue(settings, redis_url)
+    send_wake(sender, queue)
+    sender.close()
+    (raw,) = redis.lrange(key_of(queue), 0, -1)
+    message = json.loads(raw)
+
+    assert message["headers"]["task"] == TASK_NAME
+    assert message["properties"]["delivery_info"]["routing_key"] == queue
+    assert message["headers"]["argsrepr"] == "()"
+    assert message["headers"]["kwargsrepr"] == "{}"
+
+
+def test_waker_sends_from_a_thread_of_its_own(
+    redis: Redis, redis_url: str, settings: Settings
+) -> None:
+    waker = Waker(make_queue(settings, redis_url))
+    for queue in QUEUES:
+        waker(queue)
+    wait_until(lambda: all(redis.llen(key_of(queue)) for queue in QUEUES), "both were sent")
+    waker.close()
+
+    assert {redis.llen(key_of(queue)) for queue in QUEUES} == {1}
+
+
+def test_unknown_queue_is_logged_not_raised(
+    redis_url: str, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    send_wake(make_queue(settings, redis_url), "tpu")
+
+    assert caplog.messages == ["queue.wake_lost"]
+
+
+def test_broker_that_is_away_is_logged_not_raised(
+    tmp_path: Path, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    running = server.start(tmp_path, fsync="no")
+    waker = Waker(make_queue(settings, running.url))
+    running.stop()
+    waker("cpu")
+    wait_until(lambda: "queue.wake_lost" in caplog.messages, "the loss was logged")
+    waker.close()
+
+
+def test_waker_that_is_closed_drops_wake_ups(redis_url: str, settings: Settings) -> None:
+    waker = Waker(make_queue(settings, redis_url))
+    waker.close()
+    for _ in range(2 * MAX_UNSENT):
+        waker("cpu")
+
+
+def test_broker_that_hangs_holds_up_neither_submit_nor_close(
+    tmp_path: Path, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL, logger="app.queue")
+    running = server.start(tmp_path, fsync="no")
+    waker = Waker(make_queue(settings, running.url))
+    os.kill(running.process.pid, signal.SIGSTOP)
+    started = time.monotonic()
+    for _ in range(3 * MAX_UNSENT):
+        waker("cpu")
+    submitted = time.monotonic() - started
+    closing = threading.Thread(target=waker.close)
+    closing.start()
+    closing.join(20)
+    os.kill(running.process.pid, signal.SIGCONT)
+    running.stop()
+
+    assert submitted < 0.5
+    assert not closing.is_alive()

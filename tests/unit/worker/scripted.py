@@ -1,0 +1,119 @@
+"""An engine that computes nothing: it plays blocks and lets a test act between them."""
+
+import math
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from app.domain.data import Columns
+from app.domain.history import Rows
+from app.domain.result import EngineUsed, Exact, Problem, RunResult, StopReason, format_equation
+from app.domain.spec import ComparisonSpec, FitSpec
+from worker.contract import Block
+
+EXACT = Exact(a=1.0, b=0.0, loss=0.0, r2=1.0, unique=True, standard_errors=None, method="by heart")
+ENGINE = EngineUsed(name="scripted", reason="a test", version="0")
+PROBLEM = Problem(
+    points=2,
+    mean_x=0.0,
+    mean_y=0.0,
+    variance_x=1.0,
+    hessian_eigenvalues=(2.0, 2.0),
+    condition_number=1.0,
+    largest_stable_sgd_lr=1.0,
+    best_sgd_lr=0.5,
+)
+
+
+def rows_between(first: int, stop: int, *, loss: float = 1.0) -> Rows:
+    step = array("q", range(first, stop))
+    losses = array("d", [loss / (1 + k) for k in step])
+    return Rows(step=step, loss=losses, a=losses, b=losses, excess_loss=losses)
+
+
+@dataclass(kw_only=True)
+class ScriptedRun:
+    """Plays so many blocks of ten steps and stops for a reason.
+
+    Attributes:
+        label: Name of the run.
+        steps: Most steps that it may make.
+        num_blocks: Blocks until it stops by itself.
+        reason: Why it then stops; None ends without a reason, as a broken engine would.
+        between: Called with the number of the block before it is made; the test's hand.
+    """
+
+    label: str = "Adam"
+    steps: int = 100
+    num_blocks: int = 3
+    reason: StopReason | None = StopReason.MAX_STEPS
+    between: Callable[[int], object] = field(default=lambda _: None)
+    made: int = 0
+
+    def blocks(self) -> Iterator[Block]:
+        for number in range(self.num_blocks):
+            self.between(number)
+            is_last = number == self.num_blocks - 1
+            first, self.made = self.made + (number > 0), self.made + 10
+            has_diverged = is_last and self.reason is StopReason.DIVERGED
+            loss = math.inf if has_diverged else 1 / (1 + self.made)
+            yield Block(
+                rows=rows_between(first, self.made + 1),
+                step=self.made,
+                loss=loss,
+                a=math.nan if has_diverged else 1.0,
+                b=0.5,
+                stop_reason=self.reason if is_last else None,
+            )
+
+    def result(self, stop_reason: StopReason) -> RunResult:
+        is_finite = stop_reason is not StopReason.DIVERGED
+        return RunResult(
+            label=self.label,
+            optimizer="Adam",
+            lr=0.1,
+            a=1.0 if is_finite else None,
+            b=0.5 if is_finite else None,
+            equation=format_equation(1.0, 0.5) if is_finite else None,
+            loss=1 / (1 + self.made) if is_finite else None,
+            excess_loss=1 / (1 + self.made) if is_finite else None,
+            r2=None,
+            stop_reason=stop_reason,
+            converged=False,
+            steps=self.made,
+            evaluations=self.made,
+            steps_to_tolerance=None,
+            best=None,
+            gradient_norm=None,
+            run_seconds=0.1,
+        )
+
+
+@dataclass(kw_only=True)
+class ScriptedEngine:
+    """Prepares the runs that it was given; it is what it prepares.
+
+    Attributes:
+        runs: What to play.
+        fault: Raised instead of preparing.
+        device: Where it says that it runs; the device asked for is put here.
+        columns: The points that it was given.
+    """
+
+    runs: Sequence[ScriptedRun] = ()
+    fault: BaseException | None = None
+    device: str = ""
+    columns: Columns | None = None
+    exact: Exact = EXACT
+    problem: Problem = PROBLEM
+    engine: EngineUsed = ENGINE
+
+    def prepare(
+        self, spec: FitSpec | ComparisonSpec, *, columns: Columns | None, device: str
+    ) -> "ScriptedEngine":
+        assert spec.steps > 0
+        if self.fault is not None:
+            raise self.fault
+        self.device = device
+        self.columns = columns
+        return self

@@ -1,0 +1,181 @@
+"""The recorder writes seldom, in time, and never drops a row."""
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from app.domain.errors import LeaseLost, StoreUnavailable
+from app.domain.events import EventType
+from app.domain.job import Progress
+from app.store.runs import RunStore
+from tests.unit.worker.desk import TestDesk
+from tests.unit.worker.scripted import rows_between
+from worker import recorder as recorder_module
+from worker.recorder import FIRST_RECORD_SECONDS, RECORD_SECONDS, Recorder
+
+
+class Clock:
+    """Seconds that a test moves on."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def recorder(desk: TestDesk, clock: Clock) -> Recorder:
+    desk.submit()
+    claim = desk.runs.claim("cpu", worker="w1", device="cpu")
+    assert claim is not None
+    return Recorder(desk.runs, claim, clock=clock)
+
+
+def progress_at(step: int, *, run: int = 0) -> Progress:
+    return Progress(run=run, step=step, steps=100, fraction=0.5)
+
+
+def add(recorder: Recorder, first: int, stop: int, *, run: int = 0) -> None:
+    recorder.add(rows_between(first, stop), progress=progress_at(stop - 1, run=run))
+
+
+def steps_of_progress(desk: TestDesk) -> list[int]:
+    return [event.data["step"] for event in desk.events() if event.type is EventType.PROGRESS]
+
+
+def test_first_progress_comes_early_then_ever_later(
+    desk: TestDesk, clock: Clock, recorder: Recorder
+) -> None:
+    for millisecond in range(2000):
+        clock.now = 100 + millisecond / 1000
+        recorder.add(rows_between(0, 0), progress=progress_at(millisecond))
+    times = steps_of_progress(desk)
+    gaps = [later - earlier for earlier, later in pairwise([0, *times])]
+
+    assert gaps[:4] == pytest.approx([30, 60, 120, 240], abs=2)
+    assert gaps[4:] == pytest.approx([1000 * RECORD_SECONDS] * len(gaps[4:]), abs=2)
+    assert len(times) == 10
+
+
+def test_rows_wait_until_it_is_time(desk: TestDesk, clock: Clock, recorder: Recorder) -> None:
+    add(recorder, 0, 5)
+    assert len(desk.history()) == 0
+
+    clock.now += FIRST_RECORD_SECONDS
+    add(recorder, 5, 10)
+
+    assert list(desk.history().step) == list(range(10))
+    assert steps_of_progress(desk) == [9]
+
+
+def test_flush_writes_what_waits_without_an_event(desk: TestDesk, recorder: Recorder) -> None:
+    add(recorder, 0, 5)
+    recorder.flush()
+    recorder.flush()
+    progress = desk.record().progress
+
+    assert list(desk.history().step) == list(range(5))
+    assert steps_of_progress(desk) == []
+    assert progress is not None
+    assert progress.step == 4
+
+
+def test_flush_of_nothing_is_nothing(desk: TestDesk, recorder: Recorder) -> None:
+    recorder.flush()
+
+    assert desk.record().progress is None
+
+
+def test_progress_without_rows_is_written_too(desk: TestDesk, recorder: Recorder) -> None:
+    add(recorder, 0, 5)
+    recorder.flush()
+    recorder.add(rows_between(0, 0), progress=progress_at(50))
+    recorder.flush()
+    progress = desk.record().progress
+
+    assert progress is not None
+    assert progress.step == 50
+    assert len(desk.history()) == 5
+
+
+def test_runs_have_their_own_histories(desk: TestDesk, recorder: Recorder) -> None:
+    add(recorder, 0, 5)
+    recorder.flush()
+    add(recorder, 0, 3, run=1)
+    recorder.flush()
+
+    assert [len(desk.history(run=run)) for run in (0, 1)] == [5, 3]
+
+
+def test_backlog_is_written_in_pieces(
+    desk: TestDesk, clock: Clock, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder_module, "ROWS_A_WRITE", 25)
+    for first in range(0, 100, 10):
+        add(recorder, first, first + 10)
+    # A block that is larger than a piece goes alone.
+    add(recorder, 100, 140)
+    clock.now += 1
+    add(recorder, 140, 150)
+
+    assert list(desk.history().step) == list(range(150))
+    assert desk.redis.xlen("{fit}:job:j:history:0") == 7
+    assert steps_of_progress(desk) == [149]
+
+
+class Flaky(RunStore):
+    """A store whose record fails as an absent Redis makes it fail; `is_written` loses the answer.
+
+    Args:
+        desk: Whose Redis.
+        is_written: Whether the rows arrive all the same.
+    """
+
+    def __init__(self, desk: TestDesk, *, is_written: bool) -> None:
+        super().__init__(desk.redis, desk.settings)
+        self.is_away = True
+        self.is_written = is_written
+
+    def record(self, *given: Any, **named: Any) -> None:
+        if self.is_written or not self.is_away:
+            super().record(*given, **named)
+        if self.is_away:
+            raise StoreUnavailable("away", retry_after_seconds=1)
+
+
+@pytest.mark.parametrize("is_written", [False, True], ids=["not-written", "answer-lost"])
+def test_store_that_is_away_loses_no_row_and_doubles_none(
+    desk: TestDesk, clock: Clock, *, is_written: bool
+) -> None:
+    desk.submit()
+    claim = desk.runs.claim("cpu", worker="w1", device="cpu")
+    assert claim is not None
+    flaky = Flaky(desk, is_written=is_written)
+    recorder = Recorder(flaky, claim, clock=clock)
+    for first in range(0, 50, 10):
+        clock.now += 1
+        add(recorder, first, first + 10)
+    with pytest.raises(StoreUnavailable):
+        recorder.flush()
+    flaky.is_away = False
+    clock.now += 1
+    add(recorder, 50, 60)
+
+    assert list(desk.history().step) == list(range(60))
+
+
+def test_lost_lease_is_told(desk: TestDesk, clock: Clock, recorder: Recorder) -> None:
+    desk.take_over()
+    add(recorder, 0, 5)
+    with pytest.raises(LeaseLost):
+        recorder.flush()
+    clock.now += 1
+    with pytest.raises(LeaseLost):
+        add(recorder, 5, 10)
