@@ -95,7 +95,7 @@ check-dependencies:
 	@echo "check: dependencies"
 
 check-tests:
-	@$(PYTEST) -q $(QUICK_TESTS)
+	@$(PYTEST) -q -n 2 -m "not slow" $(QUICK_TESTS)
 
 $(READY): requirements.lock pyproject.toml
 	@sh .ci/venv $(VENV)
