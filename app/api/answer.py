@@ -17,6 +17,7 @@ PRETTY_NAME: Final = "pretty"
 """Query parameter of every path: ?pretty lays the answer out, ?pretty=0 packs it."""
 
 _LINE_WIDTH: Final = 96
+_LONGEST_WORD: Final = 24
 _OFF: Final = frozenset({"0", "false", "no"})
 _SCALARS: Final = (str, int, float, bool, type(None))
 
@@ -113,8 +114,10 @@ def _lay_out(value: Any, *, indent: int, used: int) -> str:  # noqa: ANN401  # a
     items = list(cast("dict[str, Any]", value).values()) if is_object else cast("list[Any]", value)
     if all(isinstance(item, _SCALARS) or not item for item in items):
         line = _one_line(value)
-        # A long column stays on one line: a thousand lines of numbers hide everything else.
-        is_column = not is_object and not any(isinstance(item, str) for item in items)
+        # A column stays on one line: a thousand lines of numbers or words hide everything else.
+        is_column = not is_object and not any(
+            isinstance(item, str) and len(item) > _LONGEST_WORD for item in items
+        )
         if is_column or used + len(line) <= _LINE_WIDTH:
             return line
     deeper = indent + 2
