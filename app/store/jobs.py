@@ -98,7 +98,12 @@ class JobStore:
         self._scripts = AsyncScripts(redis, self._keys)
 
     async def create(
-        self, job: NewJob, *, idempotency_key: str | None = None, own_id: bool = False
+        self,
+        job: NewJob,
+        *,
+        idempotency_key: str | None = None,
+        own_id: bool = False,
+        only_known: bool = False,
     ) -> Created:
         """Accept a job, or find the one that the same key, or the same own id, made before.
 
@@ -106,6 +111,7 @@ class JobStore:
             job: What to accept.
             idempotency_key: Remembered until settings.idempotency_seconds after the job's end.
             own_id: The client chose the id; meeting it again with the same spec is no conflict.
+            only_known: Find, accept nothing: what is not known meets a full queue.
 
         Raises:
             IdempotencyKeyReused: The key came with another spec.
@@ -119,7 +125,7 @@ class JobStore:
             "1" if own_id else "",
             "" if idempotency_key is None else digest_of(idempotency_key),
             job.fingerprint,
-            self._settings.max_queued_jobs,
+            0 if only_known else self._settings.max_queued_jobs,
             job.device.queue,
             job.points or b"",
             _EMPTY_JSON,

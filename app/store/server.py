@@ -145,6 +145,8 @@ def _options(directory: Path, *, socket: Path, fsync: Fsync, port: int | None) -
         # A second copy each hour, whole in one file; the append-only file is the truth.
         "save": "3600 1",
         "maxmemory-policy": "noeviction",
+        # A stream takes this much at once, so a job of two events would take 4 kB by default.
+        "stream-node-max-bytes": "512",
         # A reader that does not read must not take the server's memory.
         "client-output-buffer-limit": "pubsub 8mb 4mb 30",
         "daemonize": "no",
