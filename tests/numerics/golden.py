@@ -25,7 +25,12 @@ CASES: Final[dict[str, dict[str, Any]]] = {
         "optimizer": {"name": "SGD", "lr": "auto", "momentum": 0.9},
     },
     "noisy-batches": {"data": {"preset": "noisy"}, "optimizer": "RMSprop", "batch_size": 32},
-    "outliers-lbfgs": {"data": {"preset": "outliers"}, "optimizer": "LBFGS", "loss": "huber"},
+    "outliers-lbfgs": {
+        "data": {"preset": "outliers"},
+        # Without a line search, LBFGS diverges on this loss.
+        "optimizer": {"name": "LBFGS", "line_search_fn": "strong_wolfe"},
+        "loss": "huber",
+    },
     "far-rprop": {"data": {"preset": "far"}, "optimizer": "Rprop"},
     "noisy-muon": {
         "data": {"preset": "noisy"},

@@ -67,7 +67,7 @@ def answer(make: OptimizerMaker, *, seed: int, steps: int) -> tuple[list[float],
     return losses, None
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_question_is_answered_bit_for_bit(seed: int) -> None:
     runs = compare(
         optimizers=["Adam", {"name": "SGD", "lr": 0.0001}, "Adagrad", "ASGD"],

@@ -126,7 +126,6 @@ def _check_range(x: Tensor, y: Tensor, *, dtype: torch.dtype) -> None:
     largest = max(float(x.abs().max()), float(y.abs().max()))
     if not largest <= LARGEST:
         raise EngineFault(
-            f"The points do not fit {str(dtype).removeprefix('torch.')}: "
-            "ask for smaller numbers",
+            f"The points do not fit {str(dtype).removeprefix('torch.')}: ask for smaller numbers",
             error_type=JobErrorType.INTERNAL,
         )
