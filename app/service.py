@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
 from app.domain.data import (
@@ -16,7 +16,7 @@ from app.domain.data import (
     StoredColumns,
     store_columns,
 )
-from app.domain.errors import DeviceUnavailable, Flaw, InvalidSpec, LookupFailed
+from app.domain.errors import DeviceUnavailable, Flaw, InvalidSpec, LookupFailed, QueueFull
 from app.domain.ids import ID_RULE, is_job_id, make_job_id
 from app.domain.job import JobRecord, Warn, WorkerInfo
 from app.domain.parse import ParsedSpec, count_points, parse_spec, remark
@@ -93,23 +93,21 @@ class Service:
             detail = f"A job's id is {ID_RULE}"
             raise InvalidSpec((Flaw(pointer="", code="invalid-id", detail=detail),))
         parsed, points = await self._fetch_points(parsed)
-        device = await self._route(parsed.spec)
-        created = await self._store.create(
-            NewJob(
-                id=job_id or make_job_id(time.time_ns() // 1_000_000),
-                spec=parsed.spec,
-                fingerprint=make_fingerprint(parsed.spec),
-                defaulted=parsed.defaulted,
-                warnings=(*parsed.warnings, *_device_warnings(device)),
-                device=device,
-                points=points,
-                rerun_of=rerun_of,
-            ),
-            idempotency_key=idempotency_key,
-            own_id=job_id is not None,
-        )
+        job = _make_job(parsed, job_id=job_id, points=points, rerun_of=rerun_of)
+        own_id = job_id is not None
+        try:
+            job = _send(job, to=await self._route(parsed.spec))
+        except DeviceUnavailable as refusal:
+            # A repeat of what was accepted while the device was there is still answered.
+            try:
+                return await self._store.create(
+                    job, idempotency_key=idempotency_key, own_id=own_id, only_known=True
+                )
+            except QueueFull:
+                raise refusal from None
+        created = await self._store.create(job, idempotency_key=idempotency_key, own_id=own_id)
         if created.is_new:
-            self._wake(device.queue)
+            self._wake(job.device.queue)
         return created
 
     async def cancel(self, job_id: str) -> JobRecord:
@@ -274,6 +272,27 @@ def _check_float32(spec: FitSpec | ComparisonSpec, data: object) -> None:
     if spec.dtype == "float32" and not fits_float32(data):
         detail = "A value of that job's data does not fit a float32: use dtype float64"
         raise InvalidSpec((Flaw(pointer="/data/job", code="out-of-range", detail=detail),))
+
+
+def _make_job(
+    parsed: ParsedSpec, *, job_id: str | None, points: bytes | None, rerun_of: str | None
+) -> NewJob:
+    """Return the job that a submit asks for, not yet sent to a device."""
+    requested = parsed.spec.device
+    return NewJob(
+        id=job_id or make_job_id(time.time_ns() // 1_000_000),
+        spec=parsed.spec,
+        fingerprint=make_fingerprint(parsed.spec),
+        defaulted=parsed.defaulted,
+        warnings=parsed.warnings,
+        device=DeviceUsed(requested=requested, queue="cuda", reason="no worker has it"),
+        points=points,
+        rerun_of=rerun_of,
+    )
+
+
+def _send(job: NewJob, *, to: DeviceUsed) -> NewJob:
+    return replace(job, device=to, warnings=(*job.warnings, *_device_warnings(to)))
 
 
 def _device_warnings(device: DeviceUsed) -> tuple[Warn, ...]:
