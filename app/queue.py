@@ -8,13 +8,13 @@ import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, Protocol
+from urllib.parse import parse_qs, urlsplit
 
 from celery import Celery
 from kombu import Queue
 
 from app.log import fields
 from app.settings import Settings
-from app.store.connect import broker_url
 
 MAX_UNSENT: Final = 16
 """Wake-ups of one process that may wait for a slow broker; recovery asks for no more either."""
@@ -61,6 +61,16 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
             "visibility_timeout": 60,
         },
     }
+
+
+def broker_url(url: str) -> str:
+    """Return the same Redis as kombu spells it: unix:///p.sock?db=1 is its own scheme there."""
+    parts = urlsplit(url)
+    if parts.scheme != "unix":
+        return url
+    database = parse_qs(parts.query).get("db", ["0"])[0]
+    credentials = f"{parts.netloc}" if parts.netloc else ""
+    return f"redis+socket://{credentials}{parts.path}?virtual_host={database}"
 
 
 def make_queue(settings: Settings, url: str) -> Celery:

@@ -12,8 +12,8 @@ from celery import Celery, Task, signals
 
 from app import log
 from app.domain.errors import StoreUnavailable
-from app.queue import QUEUES, TASK_NAME, celery_settings, make_queue, send_wake
-from app.store.connect import broker_url, connect_sync
+from app.queue import QUEUES, TASK_NAME, broker_url, celery_settings, make_queue, send_wake
+from app.store.connect import connect_sync
 from app.store.recovery import Recovery
 from worker import tasks
 from worker.engine.torch_engine import warm

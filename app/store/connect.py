@@ -3,7 +3,6 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, Final
-from urllib.parse import parse_qs, urlsplit
 
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
@@ -88,16 +87,6 @@ def _options(timeout: float) -> dict[str, Any]:
         "health_check_interval": _HEALTH_CHECK_SECONDS,
         "decode_responses": False,
     }
-
-
-def broker_url(url: str) -> str:
-    """Return the same Redis as kombu spells it: unix:///p.sock?db=1 is its own scheme there."""
-    parts = urlsplit(url)
-    if parts.scheme != "unix":
-        return url
-    database = parse_qs(parts.query).get("db", ["0"])[0]
-    credentials = f"{parts.netloc}" if parts.netloc else ""
-    return f"redis+socket://{credentials}{parts.path}?virtual_host={database}"
 
 
 @contextmanager

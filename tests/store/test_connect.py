@@ -12,25 +12,12 @@ from redis.exceptions import ResponseError
 from app.domain.errors import StoreUnavailable
 from app.domain.job import Status
 from app.settings import Settings
-from app.store.connect import broker_url, connect_async, connect_sync, translate_errors
+from app.store.connect import connect_async, connect_sync, translate_errors
 from app.store.jobs import JobStore
 from app.store.recovery import Recovery
 from app.store.runs import RunStore
 from app.store.server import RedisServer
 from tests.store.samples import KEYS, claim_from, lapse, make_job, make_outcome, make_rows, write
-
-
-@pytest.mark.parametrize(
-    ("url", "kombu"),
-    [
-        ("redis://localhost:6379/2", "redis://localhost:6379/2"),
-        ("rediss://:pw@host:6379/0", "rediss://:pw@host:6379/0"),
-        ("unix:///run/redis.sock", "redis+socket:///run/redis.sock?virtual_host=0"),
-        ("unix:///run/redis.sock?db=3", "redis+socket:///run/redis.sock?virtual_host=3"),
-    ],
-)
-def test_broker_url_names_the_same_redis(url: str, kombu: str) -> None:
-    assert broker_url(url) == kombu
 
 
 async def test_the_service_meets_an_absent_redis(tmp_path: Path, settings: Settings) -> None:

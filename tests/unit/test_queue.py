@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from app.queue import MAX_UNSENT, QUEUES, TASK_NAME, Waker, make_queue, send_wake
+from app.queue import MAX_UNSENT, QUEUES, TASK_NAME, Waker, broker_url, make_queue, send_wake
 from app.settings import Settings
 from app.store import server
 from tests.waiting import wait_until
@@ -94,3 +94,16 @@ def test_broker_that_hangs_holds_up_neither_submit_nor_close(
 
     assert submitted < 0.5
     assert not closing.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("url", "kombu"),
+    [
+        ("redis://localhost:6379/2", "redis://localhost:6379/2"),
+        ("rediss://:pw@host:6379/0", "rediss://:pw@host:6379/0"),
+        ("unix:///run/redis.sock", "redis+socket:///run/redis.sock?virtual_host=0"),
+        ("unix:///run/redis.sock?db=3", "redis+socket:///run/redis.sock?virtual_host=3"),
+    ],
+)
+def test_broker_url_names_the_same_redis(url: str, kombu: str) -> None:
+    assert broker_url(url) == kombu
