@@ -139,6 +139,4 @@ async def chart_txt(
     text = await run_in_threadpool(
         draw_curves, chart.curves, width=width, height=height, y=chart.y, scale=chart.scale
     )
-    if not text.endswith("\n"):
-        text += "\n"
-    return Response(text, media_type="text/plain", headers=chart.headers)
+    return Response(f"{text}\n", media_type="text/plain", headers=chart.headers)

@@ -108,12 +108,14 @@ PreferText = Annotated[
 ]
 
 
-def read_wait(rooms: RoomsDep, wait: WaitText = None, prefer: PreferText = None) -> Wait:
+async def read_wait(rooms: RoomsDep, wait: WaitText = None, prefer: PreferText = None) -> Wait:
     """Read ?wait and Prefer of a request that answers at once by default."""
     return parse_wait(wait, prefer, default=0.0, cap=rooms.settings.max_wait_seconds)
 
 
-def read_patient_wait(rooms: RoomsDep, wait: WaitText = None, prefer: PreferText = None) -> Wait:
+async def read_patient_wait(
+    rooms: RoomsDep, wait: WaitText = None, prefer: PreferText = None
+) -> Wait:
     """Read ?wait and Prefer of the short aliases, which hold the answer by default."""
     cap = rooms.settings.max_wait_seconds
     return parse_wait(wait, prefer, default=DEFAULT_WAIT_SECONDS, cap=cap)
