@@ -117,7 +117,7 @@ def test_script_reads_many_points_from_a_file(
         x=array("d", [i / 7 for i in range(count)]), y=array("d", [i / 3 for i in range(count)])
     )
     stored, _ = store_columns(points)
-    spec = {"data": stored, "optimizer": {"name": "Rprop"}, "steps": 20}
+    spec = {"data": stored, "optimizer": {"name": "Rprop"}, "steps": 20, "batch_size": 400}
     script, data = make_script(FitSpec.model_validate(spec), points), tmp_path / "points.csv"
     data.write_text("".join(f"{x!r},{y!r}\n" for x, y in zip(points.x, points.y, strict=True)))
 
