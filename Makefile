@@ -8,7 +8,7 @@ PYTEST_ARGS ?=
 # Only GNU make 4 can keep the output of parallel checks apart.
 SYNC := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 QUICK_TESTS := $(wildcard tests/unit tests/meta)
-LINTED := app worker tests benchmarks .ci
+LINTED := $(wildcard app worker tests benchmarks .ci)
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check types acceptance coverage bench catalogue openapi pictures lock fix clean
@@ -81,7 +81,7 @@ check-types:
 	@echo "check: types"
 
 check-imports:
-	@$(VENV)/bin/lint-imports --no-timing > .lint-imports.out 2>&1 || { cat .lint-imports.out; rm -f .lint-imports.out; exit 1; }
+	@$(VENV)/bin/lint-imports --no-logo > .lint-imports.out 2>&1 || { cat .lint-imports.out; rm -f .lint-imports.out; exit 1; }
 	@rm -f .lint-imports.out
 	@echo "check: imports"
 
