@@ -203,7 +203,7 @@ def _describe_parameter(
     if default is inspect.Parameter.empty:
         entry["required"] = True
     else:
-        entry["default"] = list(default) if isinstance(default, tuple) else default
+        entry["default"] = list[object](default) if isinstance(default, tuple) else default
     if entry["type"] == "choice":
         entry["choices"] = MODES[cls] if name == "mode" else CHOICES[name]
     elif entry["type"] != "boolean":

@@ -1,0 +1,69 @@
+"""The Celery app: what a message does, and the loop that puts lost jobs back."""
+
+import importlib
+import threading
+from collections.abc import Iterator
+from types import ModuleType
+
+import pytest
+from redis import Redis
+
+from app.domain.job import Status
+from tests.unit.worker.desk import TestDesk
+from tests.waiting import wait_until
+from worker import tasks
+
+CPU_KEY = "{fit}:celery:cpu"
+
+
+@pytest.fixture
+def main(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """The module, read anew for the private Redis."""
+    monkeypatch.setenv("FITJOBS_REDIS_URL", redis_url)
+    monkeypatch.setenv("FITJOBS_RECOVERY_SECONDS", "0.1")
+    tasks.settings.cache_clear()
+    module = importlib.import_module("worker.main")
+    module.app.conf.broker_url = module.broker_url(redis_url)
+    yield module
+    module.app.close()
+    tasks.close_desks()
+    tasks._DRAINING[0] = 0
+    module._OVER.clear()
+    tasks.settings.cache_clear()
+
+
+def test_message_serves_the_queue_that_it_came_through(main: ModuleType, desk: TestDesk) -> None:
+    desk.submit(lr=0.1)
+    main.wake.apply(routing_key="cpu", throw=True)
+
+    assert desk.record().status is Status.SUCCEEDED
+
+
+def test_message_of_no_queue_does_nothing(main: ModuleType, desk: TestDesk) -> None:
+    desk.submit()
+    main.wake.apply(routing_key="tpu", throw=True)
+
+    assert desk.record().status is Status.QUEUED
+
+
+def test_process_that_ran_out_of_time_wakes_another(
+    main: ModuleType, desk: TestDesk, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "WAKE_SECONDS", 0.0)
+    desk.submit()
+    main.wake.apply(routing_key="cpu", throw=True)
+
+    assert redis.llen(CPU_KEY) == 1
+    assert desk.record().status is Status.QUEUED
+
+
+def test_lost_wake_ups_are_sent_again(main: ModuleType, desk: TestDesk, redis: Redis) -> None:
+    desk.submit()
+    looking = threading.Thread(target=main._recover)
+    looking.start()
+    wait_until(lambda: redis.llen(CPU_KEY) == 1, "the missing wake-up was sent")
+    main._drain()
+    looking.join(10)
+
+    assert not looking.is_alive()
+    assert tasks.is_draining()
