@@ -108,8 +108,8 @@ class RunResult(Frozen):
         converged: A stop rule was met, or the excess loss is within tolerance of the first.
         steps: Optimizer steps made.
         evaluations: Loss and gradient evaluations made (LBFGS makes several a step).
-        steps_to_tolerance: First recorded step whose excess loss is within tolerance.
-        best: The recorded row with the lowest loss.
+        steps_to_tolerance: First step, recorded or not, whose excess loss is within tolerance.
+        best: The row with the lowest loss of all, recorded or not.
         gradient_norm: Euclidean norm of the full gradient at the end.
         run_seconds: Time in the loop.
     """
