@@ -12,6 +12,7 @@ from app.api.body import RawSpec
 from app.api.deps import Rooms, RoomsDep
 from app.api.errors import responses
 from app.api.show import Wish, WishDep, answer_job
+from app.api.spec_schema import spec_body
 from app.api.view import JOB_PATH, JOBS_PATH, dry_run_object
 from app.api.wait import PatientWaitDep, Wait, WaitDep, is_done, wait_until
 from app.domain.errors import (
@@ -156,25 +157,30 @@ async def read_posted(
 PostedDep = Annotated[Posted, Depends(read_posted)]
 
 
-@router.post(JOBS_PATH, status_code=202, responses=_ANSWERS)
+@router.post(JOBS_PATH, status_code=202, responses=_ANSWERS, openapi_extra=spec_body("any"))
 async def create_job(posted: PostedDep, wait: WaitDep) -> Response:
     """Create a job; `{}` or no body at all runs the classic example."""
     return await posted.create(wait)
 
 
-@router.put(JOB_PATH, status_code=202, responses={**_ANSWERS, **responses(IdConflict)})
+@router.put(
+    JOB_PATH,
+    status_code=202,
+    responses={**_ANSWERS, **responses(IdConflict)},
+    openapi_extra=spec_body("any"),
+)
 async def create_named_job(job_id: IdText, posted: PostedDep, wait: WaitDep) -> Response:
     """Create a job under your own id; repeat freely, the same spec finds the same job."""
     return await posted.create(wait, job_id=job_id)
 
 
-@router.post("/fit", status_code=201, responses=_ANSWERS)
+@router.post("/fit", status_code=201, responses=_ANSWERS, openapi_extra=spec_body("fit"))
 async def fit(posted: PostedDep, wait: PatientWaitDep) -> Response:
     """Fit a line and wait up to 30 s for the answer."""
     return await posted.create(wait, kind="fit")
 
 
-@router.post("/compare", status_code=201, responses=_ANSWERS)
+@router.post("/compare", status_code=201, responses=_ANSWERS, openapi_extra=spec_body("comparison"))
 async def compare(posted: PostedDep, wait: PatientWaitDep) -> Response:
     """Compare optimizers on the same points and wait up to 30 s for the answer."""
     return await posted.create(wait, kind="comparison")
@@ -196,6 +202,7 @@ async def batch(posted: PostedDep, wait: PatientWaitDep) -> Response:
     f"{JOB_PATH}/rerun",
     status_code=202,
     responses={**_ANSWERS, **responses(JobNotFound, JobExpired)},
+    openapi_extra=spec_body("overrides"),
 )
 async def rerun_job(job_id: JobId, posted: PostedDep, wait: WaitDep) -> Response:
     """Run a job's spec again as a new job, with the body's fields in place of the old ones."""

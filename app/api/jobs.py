@@ -116,6 +116,16 @@ class Changes(Frozen):
     responses=responses(
         MalformedJson, InvalidSpec, JobNotFinished, PreconditionFailed, InvalidParameter, *_LOST
     ),
+    openapi_extra={
+        "requestBody": {
+            "content": {
+                "application/json": {
+                    "schema": Changes.model_json_schema(),
+                    "examples": {"name": {"value": {"name": "first try", "tags": {"team": "a"}}}},
+                }
+            }
+        }
+    },
 )
 async def patch_job(
     job_id: JobId, raw: RawSpec, wish: WishDep, rooms: RoomsDep, if_match: IfMatch = None
