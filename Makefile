@@ -20,8 +20,8 @@ help: ## print this list
 run: $(READY) ## start Redis, workers and API here, run the classic job, keep serving
 	@$(VENV)/bin/fitjobs up --demo
 
-test: $(READY) ## run every test; PYTEST_ARGS="-k lease" narrows it
-	@$(PYTEST) $(PYTEST_ARGS)
+test: $(READY) ## run every test; PYTEST_ARGS="-k lease" narrows it, COVERAGE=1 measures
+	@$(if $(COVERAGE),$(VENV)/bin/coverage erase && $(VENV)/bin/coverage run -m pytest,$(PYTEST)) $(PYTEST_ARGS)
 
 check: $(READY) ## what to run before a commit: format, lint, types, imports, spelling, quick tests
 	@$(MAKE) --no-print-directory -j 2 $(SYNC) check-tests check-types check-lint check-format \
@@ -34,9 +34,8 @@ types: $(READY) ## check types a second time, with pyright
 acceptance: $(READY) ## test the real processes: start, submit, stop, kill, restart
 	@$(PYTEST) tests/acceptance $(PYTEST_ARGS)
 
-coverage: $(READY) ## run every test, measure branches in all processes, fail below 95 %
-	@$(VENV)/bin/coverage erase
-	@$(VENV)/bin/coverage run -m pytest $(PYTEST_ARGS)
+coverage: $(READY) ## `make test`, measuring branches in all processes; fails below 95 %
+	@$(MAKE) --no-print-directory test COVERAGE=1
 	@$(VENV)/bin/coverage combine --quiet
 	@$(VENV)/bin/coverage report
 
