@@ -14,7 +14,7 @@ class Settings(BaseSettings):
         host: Address that the API listens on.
         port: TCP port of the API.
         data_dir: Where `fitjobs up` keeps its Redis, its lock and its log.
-        redis_url: Redis, Sentinel or Valkey to use; unset, `fitjobs up` starts its own.
+        redis_url: Redis or Valkey to use; unset, `fitjobs up` starts its own.
         namespace: First part of every key, so that several services can share one Redis.
         cpu_workers: CPU worker processes that `fitjobs up` starts.
         log_format: "text" for people, "json" for machines.
