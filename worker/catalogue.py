@@ -10,7 +10,7 @@ import inspect
 import json
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import torch
 from torch import optim
@@ -203,7 +203,8 @@ def _describe_parameter(
     if default is inspect.Parameter.empty:
         entry["required"] = True
     else:
-        entry["default"] = list[object](default) if isinstance(default, tuple) else default
+        is_tuple = isinstance(default, tuple)
+        entry["default"] = list(cast("tuple[object, ...]", default)) if is_tuple else default
     if entry["type"] == "choice":
         entry["choices"] = MODES[cls] if name == "mode" else CHOICES[name]
     elif entry["type"] != "boolean":

@@ -1,6 +1,7 @@
 """Points in every form that a spec can give them."""
 
 import math
+import sys
 from array import array
 from typing import Any
 
@@ -46,6 +47,15 @@ def test_stored_points_come_back_to_the_bit(pairs: list[tuple[float, float]]) ->
     assert columns_from_bytes(raw) == columns
     assert (stored.num_points, len(raw)) == (len(pairs), 16 * len(pairs))
     assert store_columns(columns)[0] == stored
+
+
+def test_stored_points_are_the_same_bytes_on_every_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = columns_of([[1, 2]])
+    little = columns.to_bytes()
+    monkeypatch.setattr(sys, "byteorder", "big" if sys.byteorder == "little" else "little")
+
+    assert columns.to_bytes() == little[7::-1] + little[:7:-1]
+    assert columns_from_bytes(columns.to_bytes()) == columns
 
 
 def test_hash_tells_points_apart() -> None:

@@ -110,6 +110,31 @@ ONE_FLAW: list[tuple[Any, str, str]] = [
         "/optimizers/0/momentun",
         "unknown-field",
     ),
+    (
+        {"kind": "comparison", "optimizers": [{"name": "sgd", "label": "a\u202eb"}]},
+        "/optimizers/0/label",
+        "not-printable",
+    ),
+    # Phases of one cycle that end where they begin.
+    (
+        {"steps": 10, "scheduler": {"name": "OneCycleLR", "max_lr": 1, "pct_start": 0.1}},
+        "/scheduler",
+        "torch-rule",
+    ),
+    (
+        {
+            "steps": 11,
+            "scheduler": {
+                "name": "OneCycleLR",
+                "max_lr": 1,
+                "pct_start": 0.5,
+                "three_phase": True,
+                "total_steps": 10,
+            },
+        },
+        "/scheduler",
+        "torch-rule",
+    ),
     # Text.
     ({"name": "a\x00"}, "/name", "string-pattern-mismatch"),
     ({"name": "x" * 201}, "/name", "string-too-long"),

@@ -67,3 +67,20 @@ def test_lost_wake_ups_are_sent_again(main: ModuleType, desk: TestDesk, redis: R
 
     assert not looking.is_alive()
     assert tasks.is_draining()
+
+
+def test_recovery_that_fails_goes_on(
+    main: ModuleType, desk: TestDesk, redis: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk.submit()
+    # No recovery can read this; the next round can again.
+    redis.set("{fit}:leases", "broken")
+    looking = threading.Thread(target=main._recover)
+    looking.start()
+    wait_until(lambda: "recovery.crashed" in caplog.messages, "the failure was told")
+    redis.delete("{fit}:leases")
+    wait_until(lambda: redis.llen(CPU_KEY) == 1, "the next round worked")
+    main._drain()
+    looking.join(10)
+
+    assert not looking.is_alive()
