@@ -1,13 +1,10 @@
 """Puts the service together: opens the rooms, adds routes, errors and middlewares."""
 
-import logging
-import threading
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Final
 
 from fastapi import Depends, FastAPI
-from redis import Redis
 
 from app import log
 from app.api.asked import LatestAlias
@@ -20,18 +17,15 @@ from app.api.routes import ROUTERS
 from app.api.security import refuse_cross_site, require_key
 from app.api.version import VERSION
 from app.charts.image import Renderer
-from app.domain.errors import StoreUnavailable
 from app.queue import Waker, make_queue
 from app.service import Service
 from app.settings import Settings
 from app.store.connect import connect_async, connect_sync
 from app.store.feed import Feed
 from app.store.jobs import JobStore
-from app.store.recovery import Recovery
+from app.store.rounds import RecoveryThread
 
 DEFAULT_REDIS_URL: Final = "redis://127.0.0.1:6379/0"
-
-_LOG: Final = logging.getLogger(__name__)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -108,54 +102,3 @@ async def open_rooms(settings: Settings) -> AsyncGenerator[Rooms]:
             service=Service(store=store, wake=waker, settings=settings),
             renderer=renderer,
         )
-
-
-class RecoveryThread:
-    """Takes part in the recovery rounds, so that jobs without any worker are mended too.
-
-    Args:
-        redis: Its own connection; closed at the end.
-        settings: How often, and what counts as lost.
-        wake: Sends the wake-ups that are missing.
-    """
-
-    def __init__(self, redis: Redis, *, settings: Settings, wake: Callable[[str], None]) -> None:
-        self._redis = redis
-        self._recovery = Recovery(redis, settings)
-        self._pause_seconds = settings.recovery_seconds
-        self._wake = wake
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="recovery", daemon=True)
-
-    @property
-    def is_alive(self) -> bool:
-        """Tell whether the rounds go on."""
-        return self._thread.is_alive()
-
-    def start(self) -> None:
-        """Begin with the first round after one pause."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End after the round in hand."""
-        self._over.set()
-        self._thread.join()
-        self._redis.close()
-
-    def _run(self) -> None:
-        while not self._over.wait(self._pause_seconds):
-            try:
-                self._mend()
-            except StoreUnavailable:
-                continue
-            except Exception:  # noqa: BLE001  # a round that fails must not end the rounds
-                _LOG.exception("recovery.failed")
-
-    def _mend(self) -> None:
-        repairs = self._recovery.round()
-        if repairs.count:
-            counts = {name: getattr(repairs, name) for name in ("requeued", "lost", "expired")}
-            _LOG.warning("recovery.mended", extra=log.fields(**counts))
-        for queue, missing in repairs.wake_ups.items():
-            for _ in range(missing):
-                self._wake(queue)

@@ -4,17 +4,15 @@ Run it with --without-gossip --without-mingle --without-heartbeat: workers here 
 but the store.
 """
 
-import logging
-import threading
+from functools import partial
 from typing import Any, Final
 
 from celery import Celery, Task, signals
 
 from app import log
-from app.domain.errors import StoreUnavailable
-from app.queue import QUEUES, TASK_NAME, broker_url, celery_settings, make_queue, send_wake
+from app.queue import QUEUES, TASK_NAME, broker_url, celery_settings, send_wake
 from app.store.connect import connect_sync
-from app.store.recovery import Recovery
+from app.store.rounds import RecoveryThread
 from worker import tasks
 from worker.engine.torch_engine import warm
 
@@ -34,10 +32,8 @@ app.conf.update(
     broker_connection_max_retries=None,
 )
 
-_LOG = logging.getLogger(__name__)
-
 _SERVED: list[str] = []
-_OVER: Final = threading.Event()
+_ROUNDS: list[RecoveryThread] = []
 
 
 @app.task(name=TASK_NAME, bind=True)
@@ -72,30 +68,15 @@ def _close_desks(**_: object) -> None:
 
 
 @signals.worker_ready.connect
-def _start_recovery(**_: object) -> None:
-    threading.Thread(target=_recover, name="recovery", daemon=True).start()
+def _start_rounds(**_: object) -> None:
+    redis = connect_sync(tasks.settings(), tasks.redis_url())
+    rounds = RecoveryThread(redis, settings=tasks.settings(), wake=partial(send_wake, app))
+    rounds.start()
+    _ROUNDS.append(rounds)
 
 
 @signals.worker_shutting_down.connect
 def _drain(**_: object) -> None:
     tasks.drain()
-    _OVER.set()
-
-
-def _recover() -> None:
-    """Put lost jobs back and send missing wake-ups until this worker stops."""
-    settings = tasks.settings()
-    recovery = Recovery(connect_sync(settings, tasks.redis_url()), settings)
-    queue = make_queue(settings, tasks.redis_url())
-    while not _OVER.wait(settings.recovery_seconds):
-        try:
-            repairs = recovery.round()
-        except StoreUnavailable:
-            continue
-        except Exception:  # noqa: BLE001  # the top of a thread that must not end
-            # Nobody else would put lost jobs back.
-            _LOG.exception("recovery.crashed")
-            continue
-        for name, missing in repairs.wake_ups.items():
-            for _ in range(missing):
-                send_wake(queue, name)
+    for rounds in _ROUNDS:
+        rounds.end()

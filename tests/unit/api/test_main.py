@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from app.domain.parse import parse_spec
-from app.main import RecoveryThread, open_rooms
+from app.main import open_rooms
 from app.settings import Settings
 from app.store.connect import connect_sync
+from app.store.rounds import RecoveryThread
 from tests.waiting import wait_until, wait_until_async
 
 

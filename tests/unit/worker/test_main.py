@@ -1,7 +1,6 @@
 """The Celery app: what a message does, and the loop that puts lost jobs back."""
 
 import importlib
-import threading
 from collections.abc import Iterator
 from types import ModuleType
 
@@ -28,7 +27,8 @@ def main(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType
     module.app.close()
     tasks.close_desks()
     tasks._DRAINING[0] = 0
-    module._OVER.clear()
+    while module._ROUNDS:
+        module._ROUNDS.pop().stop()
     tasks.settings.cache_clear()
 
 
@@ -59,28 +59,9 @@ def test_process_that_ran_out_of_time_wakes_another(
 
 def test_lost_wake_ups_are_sent_again(main: ModuleType, desk: TestDesk, redis: Redis) -> None:
     desk.submit()
-    looking = threading.Thread(target=main._recover)
-    looking.start()
+    main._start_rounds()
     wait_until(lambda: redis.llen(CPU_KEY) == 1, "the missing wake-up was sent")
     main._drain()
-    looking.join(10)
+    wait_until(lambda: not main._ROUNDS[0].is_alive, "the rounds have ended")
 
-    assert not looking.is_alive()
     assert tasks.is_draining()
-
-
-def test_recovery_that_fails_goes_on(
-    main: ModuleType, desk: TestDesk, redis: Redis, caplog: pytest.LogCaptureFixture
-) -> None:
-    desk.submit()
-    # No recovery can read this; the next round can again.
-    redis.set("{fit}:leases", "broken")
-    looking = threading.Thread(target=main._recover)
-    looking.start()
-    wait_until(lambda: "recovery.crashed" in caplog.messages, "the failure was told")
-    redis.delete("{fit}:leases")
-    wait_until(lambda: redis.llen(CPU_KEY) == 1, "the next round worked")
-    main._drain()
-    looking.join(10)
-
-    assert not looking.is_alive()
