@@ -52,6 +52,12 @@ def _commands_of_block(page: Path, block: str, first_line: int) -> list[Command]
 
 def matches(promised: str, printed: str) -> bool:
     """Tell whether the output is what the page promises; "…" matches anything, spaces are loose."""
-    pieces = [re.escape(" ".join(piece.split())) for piece in promised.split("\u2026")]
-    pattern = r"\s*.*?\s*".join(piece.replace(r"\ ", r"\s+") for piece in pieces)
-    return re.search(pattern, " ".join(printed.split()), re.DOTALL) is not None
+    text = " ".join(printed.split())
+    at = 0
+    for piece in promised.split("\u2026"):
+        words = " ".join(piece.split())
+        found = text.find(words, at)
+        if found < 0:
+            return False
+        at = found + len(words)
+    return True
