@@ -141,8 +141,9 @@ def test_status_of_every_problem_is_told() -> None:
 
 
 def test_snapshot_of_openapi_is_what_the_service_serves(document: dict[str, Any]) -> None:
-    # `make openapi` rewrites it.
-    assert json.loads(SNAPSHOT.read_text(encoding="utf-8")) == json.loads(json.dumps(document))
+    is_same = json.loads(SNAPSHOT.read_text(encoding="utf-8")) == json.loads(json.dumps(document))
+
+    assert is_same, "the contract has changed: `make openapi` rewrites docs/openapi.json"
 
 
 def test_no_page_promises_what_the_words_forbid() -> None:
