@@ -167,7 +167,11 @@ def _too_fast(case: _Case) -> Diagnosis | None:
         code="learning-rate-too-high",
         message=f"SGD at lr {lr:g} diverges on these data: above {limit:.4g} every step "
         "overshoots by more than it corrects.",
-        evidence={"lr": lr, "largest_stable_lr": limit, "largest_curvature": case.largest_curvature},
+        evidence={
+            "lr": lr,
+            "largest_stable_lr": limit,
+            "largest_curvature": case.largest_curvature,
+        },
         suggestion={"lr": _round(case.problem.best_sgd_lr or limit / 2)},
     )
 
