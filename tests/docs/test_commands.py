@@ -69,6 +69,12 @@ def run(command: Command, *, house: House, directory: Path) -> subprocess.Comple
     )
 
 
+def refusals_in(directory: Path) -> list[str]:
+    """Return the files that hold a problem document."""
+    files = [path for path in directory.rglob("*") if path.is_file()]
+    return [path.name for path in files if b'"type": "/problems/' in path.read_bytes()]
+
+
 @pytest.mark.acceptance
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_commands_of_a_page_answer_what_it_promises(
@@ -82,6 +88,9 @@ def test_commands_of_a_page_answer_what_it_promises(
 
         assert ended.returncode == 0, f"{place}\n{ended.stderr}{ended.stdout}"
         assert matches_promise(command.promised, ended.stdout), f"{place}\n{ended.stdout}"
+        # curl ends well also when it has written a refusal where a picture was meant.
+        assert command.promised or not ended.stdout, f"{place}\n{ended.stdout}"
+        assert refusals_in(tmp_path) == [], place
 
 
 @pytest.mark.parametrize(("command", "test"), PROVED_ELSEWHERE.items())
