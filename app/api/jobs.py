@@ -121,7 +121,12 @@ class Changes(Frozen):
             "content": {
                 "application/json": {
                     "schema": Changes.model_json_schema(),
-                    "examples": {"name": {"value": {"name": "first try", "tags": {"team": "a"}}}},
+                    "examples": {
+                        "name": {
+                            "summary": "Name a job",
+                            "value": {"name": "first try", "tags": {"team": "a"}},
+                        }
+                    },
                 }
             }
         }

@@ -69,8 +69,9 @@ def _body(operation: Json) -> str:
     content = operation.get("requestBody", {}).get("content", {})
     examples = content.get("application/json", {}).get("examples", {})
     return "".join(
-        f"<p>{escape(entry['summary'])}</p><pre>{escape(json.dumps(entry['value']))}</pre>"
-        for entry in examples.values()
+        f"<p>{escape(entry.get('summary', name))}</p>"
+        f"<pre>{escape(json.dumps(entry['value']))}</pre>"
+        for name, entry in examples.items()
     )
 
 

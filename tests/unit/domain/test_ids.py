@@ -23,7 +23,9 @@ def test_ids_of_one_millisecond_differ() -> None:
     assert len({make_job_id(5) for _ in range(1000)}) == 1000
 
 
-@pytest.mark.parametrize("text", ["a", "A-1_b", "job_01", "0" * 64, make_job_id(1)])
+@pytest.mark.parametrize(
+    "text", ["a", "A-1_b", "job_01", "0" * 64, "job_00000000013q74gdxj4f5mftpn"]
+)
 def test_id_of_a_client_is_accepted(text: str) -> None:
     assert is_job_id(text)
 
