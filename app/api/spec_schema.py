@@ -90,9 +90,9 @@ def spec_components() -> dict[str, Any]:
         schemas.update(schema.pop("$defs"))
         schemas[spec.__name__] = schema
     schemas.pop(_ONLY_STORED)
-    for model in _models():
-        if model.__name__ in schemas:
-            _describe(schemas[model.__name__], model)
+    for shape in _shapes():
+        if shape.__name__ in schemas:
+            _describe(schemas[shape.__name__], shape)
     schemas["OptimizerSpec"] = _named("optimizers", "One optimizer of torch.optim")
     schemas["SchedulerSpec"] = _named("schedulers", "One scheduler of torch.optim.lr_scheduler")
     schemas["Contender"] = _named(
@@ -141,24 +141,24 @@ def _data_schema() -> dict[str, Any]:
     }
 
 
-def _models() -> Iterator[type[BaseModel]]:
+def _shapes() -> Iterator[type[BaseModel]]:
     """Yield every class below the domain's base, whose docstrings describe the fields."""
     waiting: list[type[BaseModel]] = [BaseModel]
     while waiting:
-        for model in waiting.pop().__subclasses__():
-            if model.__module__.startswith("app.domain"):
-                yield model
-            waiting.append(model)
+        for shape in waiting.pop().__subclasses__():
+            if shape.__module__.startswith("app.domain"):
+                yield shape
+            waiting.append(shape)
 
 
-def _describe(schema: dict[str, Any], model: type[BaseModel]) -> None:
+def _describe(schema: dict[str, Any], shape: type[BaseModel]) -> None:
     """Move the "Attributes:" of a docstring, and of those it inherits, to the fields."""
-    for ancestor in reversed(model.__mro__):
+    for ancestor in reversed(shape.__mro__):
         documented = dict(_attributes_of(ancestor.__doc__ or ""))
         for name, text in documented.items():
             if name in schema["properties"]:
                 schema["properties"][name]["description"] = text
-    schema["description"] = (model.__doc__ or "").split("\n\n", 1)[0].strip()
+    schema["description"] = (shape.__doc__ or "").split("\n\n", 1)[0].strip()
 
 
 def _attributes_of(doc: str) -> Iterator[tuple[str, str]]:
