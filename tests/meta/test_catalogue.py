@@ -3,7 +3,10 @@
 import subprocess
 import sys
 
+import pytest
 
+
+@pytest.mark.slow
 def test_catalogue_has_not_drifted_from_torch() -> None:
     check = subprocess.run(
         [sys.executable, "-m", "worker.catalogue", "--check"], capture_output=True, check=False

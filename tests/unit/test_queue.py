@@ -57,6 +57,7 @@ def test_unknown_queue_is_logged_not_raised(
     assert caplog.messages == ["queue.wake_lost"]
 
 
+@pytest.mark.slow
 def test_broker_that_is_away_is_logged_not_raised(
     tmp_path: Path, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -75,6 +76,7 @@ def test_waker_that_is_closed_drops_wake_ups(redis_url: str, settings: Settings)
         waker("cpu")
 
 
+@pytest.mark.slow
 def test_broker_that_hangs_holds_up_neither_submit_nor_close(
     tmp_path: Path, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -21,6 +21,9 @@ from tests.waiting import wait_until_async
 
 PNG = b"\x89PNG\r\n\x1a\n"
 HEADER = struct.Struct("<cI")
+# A child takes a second to start, and each test starts one.
+pytestmark = pytest.mark.slow
+
 BROKEN = {"mark": 3}
 REMOTE = {"data": {"url": "http://127.0.0.1:9/x.json"}, "mark": "line", "encoding": {}}
 

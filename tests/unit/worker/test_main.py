@@ -32,6 +32,7 @@ def main(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType
     tasks.settings.cache_clear()
 
 
+@pytest.mark.slow
 def test_message_serves_the_queue_that_it_came_through(main: ModuleType, desk: TestDesk) -> None:
     desk.submit(lr=0.1)
     main.wake.apply(routing_key="cpu", throw=True)
