@@ -34,7 +34,6 @@ STATUSES: Final[Mapping[str, int]] = {
     "request-timeout": 408,
     "job-not-finished": 409,
     "id-conflict": 409,
-    "idempotency-in-flight": 409,
     "job-expired": 410,
     "precondition-failed": 412,
     "payload-too-large": 413,

@@ -183,14 +183,6 @@ _STATE_PROBLEMS: Final[Mapping[str, ProblemText]] = {
         "curl -X PUT -d '{\"seed\": 2}' {base}/v1/jobs/mine",
         detail="The id mine belongs to a job with another spec",
     ),
-    "idempotency-in-flight": ProblemText(
-        title="The same request is being served",
-        meaning="Another request with this Idempotency-Key has not been answered yet.",
-        cause="A retry sent before the first try was answered.",
-        fix="Wait for the first answer, or retry after a second.",
-        request="curl -H 'Idempotency-Key: k1' -d '{}' {base}/v1/jobs",
-        detail="Another request with this Idempotency-Key is being served",
-    ),
     "queue-full": ProblemText(
         title="The queue is full",
         meaning="As many jobs wait as this service accepts.",

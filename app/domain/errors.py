@@ -21,7 +21,6 @@
     +-- StateConflict                the job is not in a state for this
     |   +-- JobNotFinished
     |   +-- IdConflict
-    |   +-- IdempotencyInFlight
     +-- Unavailable                  try again later, retry_after_seconds says when
     |   +-- QueueFull
     |   +-- DeviceUnavailable
@@ -191,12 +190,6 @@ class IdConflict(StateConflict):
     """The id belongs to a job with another spec."""
 
     slug = "id-conflict"
-
-
-class IdempotencyInFlight(StateConflict):
-    """Another request with this Idempotency-Key is being served right now."""
-
-    slug = "idempotency-in-flight"
 
 
 class Unavailable(FitjobsError):

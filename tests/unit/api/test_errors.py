@@ -47,7 +47,6 @@ def test_slugs_are_a_promise() -> None:
         "request-timeout",
         "job-not-finished",
         "id-conflict",
-        "idempotency-in-flight",
         "job-expired",
         "precondition-failed",
         "payload-too-large",

@@ -83,7 +83,6 @@ def test_error_slugs_stay() -> None:
         "job-expired",
         "job-not-finished",
         "id-conflict",
-        "idempotency-in-flight",
         "queue-full",
         "device-unavailable",
         "store-unavailable",
