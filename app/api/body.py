@@ -6,6 +6,7 @@ A first byte { or [ is JSON whatever the Content-Type, because `curl -d` labels 
 import asyncio
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable
 from typing import Annotated, Any, Final, NoReturn
 
@@ -39,7 +40,8 @@ _DRAIN_BYTES: Final = 64 * 1024 * 1024
 _JSON_STARTS: Final = (b"{", b"[")
 _CSV_TYPES: Final = frozenset({"text/csv", "text/tab-separated-values"})
 _FORM_TYPE: Final = "application/x-www-form-urlencoded"
-_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+# Possessive and open at the end: text without a closing quote must not be searched again and again.
+_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 
 
@@ -164,8 +166,7 @@ def _is_deep(body: bytes) -> bool:
 def _to_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        (twice, _), *_ = Counter(name for name, _ in pairs).most_common(1)
         raise MalformedJson(f'The name "{twice[:80]}" is given twice in one object')
     return value
 

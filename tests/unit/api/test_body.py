@@ -64,6 +64,21 @@ def test_malformed_json_is_refused_with_the_place(body: bytes, words: str) -> No
     assert len(refused.value.detail) < 200
 
 
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"' + b'\\"' * 200_000,
+        b'{"' + b'\\"' * 200_000 + b"\\",
+        json.dumps({str(n): 1 for n in range(100_000)}).encode()[:-1] + b', "99999": 2}',
+    ],
+    ids=["string without an end", "escape without an end", "last name given twice"],
+)
+def test_refusing_a_large_body_takes_no_longer_than_reading_it(body: bytes) -> None:
+    with pytest.raises(MalformedJson):
+        parse_json(body)
+
+
 def test_escaped_characters_outside_the_first_plane_are_kept() -> None:
     assert parse_json(b'{"name": "\\ud83d\\ude00 \\u00e9"}') == {"name": "\U0001f600 \u00e9"}
 

@@ -14,6 +14,8 @@ from app.domain.errors import InvalidSpec, MalformedJson
         ("-3", -3),
         ("0.1", 0.1),
         (".5", 0.5),
+        ("5.", 5),
+        ("-2.50", -2.5),
         ("1e-6", 1e-6),
         ("1e4", 10_000),
         ("true", True),
@@ -33,6 +35,13 @@ def test_text_becomes_the_value_it_looks_like(text: str, value: object) -> None:
 
     assert coerced == value
     assert type(coerced) is type(value)
+
+
+@pytest.mark.timeout(10)
+def test_long_text_that_begins_like_a_number_stays_text_at_once() -> None:
+    text = "1" * 200_000 + "x"
+
+    assert coerce(text) == text
 
 
 @pytest.mark.parametrize(
