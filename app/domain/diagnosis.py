@@ -18,6 +18,7 @@ from app.domain.spec import ComparisonSpec, FitSpec, Start, run_specs
 # Optimizers that divide the gradient by its own size: far from the minimum, a step is about lr.
 _STEP_IS_LR: Final = frozenset({"Adam", "AdamW", "Adamax", "NAdam", "RAdam", "SparseAdam"})
 _USEFUL_STEPS: Final = 200
+_LARGEST_COUNT: Final = 2**53
 
 
 class Diagnosis(Frozen):
@@ -103,12 +104,13 @@ def _never_zeroed(case: _Case) -> Diagnosis:
 
     With S the accumulated gradient, S += H e and e -= lr S give along each eigenvector
     e(t+1) - 2 e(t) + e(t-1) = -lr l e(t): roots of modulus 1, period 2 pi / th with
-    cos th = 1 - lr l / 2 for plain SGD with lr < 4 / l. Nothing damps it, in exact arithmetic.
+    cos th = 1 - lr l / 2, so sin(th / 2) = sqrt(lr l) / 2, for plain SGD with lr < 4 / l. Nothing
+    damps it, in exact arithmetic.
     """
     evidence: dict[str, float | int | str] = {"zero_grad": "false"}
     lr = case.run.lr
     if case.spec.optimizer.name == "SGD" and lr and 0 < lr * case.largest_curvature < 4:  # noqa: PLR2004  # the bound of the derivation above
-        theta = math.acos(1 - lr * case.largest_curvature / 2)
+        theta = 2 * math.asin(math.sqrt(lr * case.largest_curvature) / 2)
         evidence["sgd_period_steps"] = round(2 * math.pi / theta, 1)
     return Diagnosis(
         code="gradient-never-zeroed",
@@ -193,7 +195,7 @@ def _too_short_a_walk(case: _Case) -> Diagnosis | None:
     if not case.exact.unique or left < lr * case.run.steps * 0.1:
         return None
     origin = f" from a = {start.a:g}, b = {start.b:g}" if isinstance(start, Start) else ""
-    needed = math.ceil(left / lr)
+    needed = _whole(left / lr)
     return Diagnosis(
         code="slow-by-learning-rate",
         message=f"{name} moves a and b by at most about lr a step, so {case.run.steps} steps at "
@@ -216,9 +218,10 @@ def _too_slow(case: _Case) -> Diagnosis | None:
         return None
     # The excess loss is quadratic in e, hence the half.
     goal = math.log(case.spec.tolerance) / 2
-    at_lr = math.ceil(goal / math.log1p(-lr * slowest))
+    at_lr = _steps_to(goal, shrinkage=math.log1p(-lr * slowest))
     ratio = slowest / case.largest_curvature
-    at_best = math.ceil(goal / math.log((1 - ratio) / (1 + ratio))) if ratio < 1 else 1
+    # The logarithm of (1 - ratio) / (1 + ratio), which is 1 in float64 for a ratio of 1e-17.
+    at_best = _steps_to(goal, shrinkage=math.log1p(-ratio) - math.log1p(ratio)) if ratio < 1 else 1
     return Diagnosis(
         code="learning-rate-too-low",
         message=f"SGD at lr {lr:g} needs about {at_lr} steps to tolerance on these data and made "
@@ -226,6 +229,16 @@ def _too_slow(case: _Case) -> Diagnosis | None:
         evidence={"lr": lr, "best_lr": best, "predicted_steps": at_lr, "at_best_lr": at_best},
         suggestion={"lr": "auto"},
     )
+
+
+def _steps_to(goal: float, *, shrinkage: float) -> int | float:
+    """Return how many steps shrink an error to its goal, both as natural logarithms."""
+    return _whole(goal / shrinkage if shrinkage else math.inf)
+
+
+def _whole(steps: float) -> int | float:
+    """Return steps rounded up; beyond 2^53, where JSON has no integers, to three digits."""
+    return math.ceil(steps) if steps < _LARGEST_COUNT else float(f"{min(steps, 1e300):.3g}")
 
 
 def _round(value: float) -> float:
