@@ -3,14 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Final
 
 from app.domain.job import JobRecord, Status
 from app.store.jobs import JobStore
-from app.store.listing import JobFilter
-
-_RECENT_JOBS: Final = 20
-"""Jobs whose durations stand for those that wait."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +46,7 @@ async def find_place(record: JobRecord, *, store: JobStore) -> Place | None:
     queue = record.device.queue
     workers = [worker for worker in await store.workers() if worker.queue == queue]
     idle = sum(worker.job is None for worker in workers)
-    durations = await _recent_durations(queue, store=store) if ahead >= idle and workers else []
+    durations = await store.durations(queue) if ahead >= idle and workers else ()
     return Place(
         queue=queue,
         ahead=ahead,
@@ -60,16 +55,6 @@ async def find_place(record: JobRecord, *, store: JobStore) -> Place | None:
         ),
         waiting_for=explain_place(queue, ahead=ahead, idle=idle, workers=len(workers)),
     )
-
-
-async def _recent_durations(queue: str, *, store: JobStore) -> list[float]:
-    finished = JobFilter(statuses=frozenset({Status.SUCCEEDED}), queues=frozenset({queue}))
-    page = await store.find(finished, cursor=None, limit=_RECENT_JOBS)
-    return [
-        (record.finished_at_ms - record.started_at_ms) / 1000
-        for record in page.records
-        if record.finished_at_ms is not None and record.started_at_ms is not None
-    ]
 
 
 def estimate_start(

@@ -3,6 +3,7 @@
 It does not know how a job is run (runs) nor how its readers are woken (feed).
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -315,6 +316,12 @@ class JobStore:
                     pipe.zcard(self._keys.ready(queue))
                 return dict(zip(QUEUES, await pipe.execute(), strict=True))
 
+    async def durations(self, queue: str) -> tuple[float, ...]:
+        """Return how many seconds each of a queue's last jobs ran that succeeded, newest first."""
+        with translate_errors():
+            found = await self._redis.lrange(self._keys.durations(queue), 0, -1)
+        return tuple(int(milliseconds) / 1000 for milliseconds in found)
+
     async def workers(self) -> tuple[WorkerInfo, ...]:
         """Return the workers that live, by name."""
         found = await self._scripts.run("workers")
@@ -331,17 +338,12 @@ class JobStore:
 
         "unknown" where it does not let us ask, as hosted services do.
         """
-        wanted = ("appendonly", "appendfsync", "maxmemory-policy")
-        found = await self._settings_of_redis(wanted)
-        return {name: found.get(name, "unknown") for name in wanted}
-
-    async def _settings_of_redis(self, names: tuple[str, ...]) -> dict[str, str]:
-        with translate_errors():
-            try:
-                found = await self._redis.config_get(*names)
-            except ResponseError:
-                return {}
-        return {_plain(name): _plain(value) for name, value in found.items()}
+        names = ("appendonly", "appendfsync", "maxmemory-policy")
+        found: dict[Any, Any] = {}
+        with translate_errors(), suppress(ResponseError):
+            found = await self._redis.config_get(*names)
+        told = {_plain(name): _plain(value) for name, value in found.items()}
+        return {name: told.get(name, "unknown") for name in names}
 
     async def _missing(self, job_id: str) -> JobNotFound | JobExpired:
         with translate_errors():

@@ -52,6 +52,10 @@ class Keys:
         """Sorted set: queued jobs by order; the truth of what waits."""
         return f"{self.prefix}ready:{queue}"
 
+    def durations(self, queue: str) -> str:
+        """List: how long the last jobs of a queue ran that succeeded, in ms, newest first."""
+        return f"{self.prefix}durations:{queue}"
+
     def worker(self, name: str) -> str:
         """String: what a live worker says of itself."""
         return f"{self.prefix}worker:{name}"

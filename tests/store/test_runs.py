@@ -202,6 +202,21 @@ async def test_finish_repeated_after_a_lost_answer_changes_nothing(
         runs.finish(claim, status=Status.FAILED, outcome=None, error=FAILURE)
 
 
+async def test_last_successes_of_a_queue_tell_how_long_jobs_run(
+    store: JobStore, runs: RunStore
+) -> None:
+    ends = [*[Status.SUCCEEDED] * 21, Status.FAILED, Status.CANCELLED]
+    for number, status in enumerate(ends):
+        await store.create(make_job(f"job{number}"))
+        runs.finish(claim_from(runs), status=status, outcome=None, error=None)
+
+    durations = await store.durations("cpu")
+
+    assert len(durations) == 20
+    assert all(0 <= seconds < 10 for seconds in durations)
+    assert await store.durations("cuda") == ()
+
+
 async def test_finish_takes_terminal_statuses_only(store: JobStore, runs: RunStore) -> None:
     await store.create(make_job("one"))
     claim = claim_from(runs)

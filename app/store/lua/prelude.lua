@@ -7,6 +7,8 @@ local INDEX, LEASES, EXPIRIES = NS .. 'index', NS .. 'leases', NS .. 'expiries'
 local QUEUES = {'cpu', 'cuda'}
 -- A day of progress at 4 a second would be 345,600 events; the oldest are trimmed.
 local MAX_EVENTS = 1000
+-- Jobs of a queue whose durations stand for those that wait.
+local MAX_DURATIONS = 20
 
 local function job_key(id) return NS .. 'job:' .. id end
 local function events_key(id) return NS .. 'job:' .. id .. ':events' end
