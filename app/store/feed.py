@@ -63,7 +63,11 @@ class Watch:
         self._moved.set()
 
     def shake(self) -> None:
-        """Wake the reader although nothing was heard: something may have been missed."""
+        """Wake the reader although nothing was heard: something may have been missed.
+
+        What was heard before no longer counts: a Redis that came back may have lost it.
+        """
+        self._seen = 0
         self._is_shaken = True
         self._moved.set()
 
@@ -114,6 +118,8 @@ class Feed:
                     pause = _FIRST_PAUSE_SECONDS
             except (RedisError, OSError) as error:
                 _LOG.warning("feed.interrupted", extra=fields(reason=str(error)))
+            except Exception:  # noqa: BLE001  # the top of the task: readers must go on being woken
+                _LOG.exception("feed.failed")
             # Jitter, so that processes do not all come back in the same instant.
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # no secret
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)

@@ -14,7 +14,7 @@ from app.domain.job import Status
 from app.settings import Settings
 from app.store import server
 from app.store.connect import connect_async, connect_sync
-from app.store.feed import Feed
+from app.store.feed import Feed, Watch
 from app.store.jobs import JobStore
 from app.store.recovery import Recovery
 from app.store.runs import RunStore
@@ -174,6 +174,28 @@ async def test_a_lost_connection_is_made_again_and_wakes_everybody(
         await store.patch("one", name="told to the new connection")
 
         assert await watch.moved_past(record.seq, timeout=_SOON)
+
+
+async def test_a_message_of_somebody_else_ends_no_feed(
+    live_feed: Feed, redis: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with live_feed.watch("one") as watch:
+        redis.publish("{fit}:bus", "one and two")
+        await wait_until_async(lambda: "feed.failed" in caplog.messages, "the message is refused")
+        # The reader is told that something may have been missed, once the feed listens again.
+        assert await watch.moved_past(1, timeout=_SOON)
+        redis.publish("{fit}:bus", "one 2")
+
+        assert await watch.moved_past(1, timeout=_SOON)
+
+
+async def test_a_version_that_a_new_redis_does_not_know_wakes_once() -> None:
+    watch = Watch()
+    watch.tell(9)
+    watch.shake()
+
+    assert await watch.moved_past(5, timeout=_BRIEF)
+    assert not await watch.moved_past(5, timeout=_BRIEF)
 
 
 async def test_a_feed_without_redis_waits_for_it(
