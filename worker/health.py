@@ -27,7 +27,8 @@ async def is_announced(settings: Settings, *, url: str, host: str) -> bool:
     """
     async with connect_async(settings, url) as redis:
         workers = await JobStore(redis, settings).workers()
-    return any(worker.name.startswith(f"{host}-") for worker in workers)
+    # A name is host-pid-queue, and a host's own name may have dashes.
+    return any(worker.name.rsplit("-", 2)[0] == host for worker in workers)
 
 
 def main() -> int:
