@@ -9,6 +9,7 @@ from typing import Any, Final, cast
 from urllib.parse import parse_qsl
 
 import orjson
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -29,6 +30,7 @@ class Answer(Response):
         content: Whatever orjson takes, and array columns; NaN and infinity become null.
         status_code: HTTP status.
         headers: Further headers.
+        is_long: Write it off the event loop: a million numbers take a second.
     """
 
     media_type = "application/json"
@@ -39,13 +41,20 @@ class Answer(Response):
         *,
         status_code: int = 200,
         headers: Mapping[str, str] | None = None,
+        is_long: bool = False,
     ) -> None:
         super().__init__(None, status_code=status_code, headers=dict(headers or {}))
         self.content = content
+        self._is_long = is_long
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Lay the content out for this request, and send it."""
-        self.body = render(self.content, pretty=wants_pretty(scope))
+        pretty = wants_pretty(scope)
+        self.body = (
+            await run_in_threadpool(render, self.content, pretty=pretty)
+            if self._is_long
+            else render(self.content, pretty=pretty)
+        )
         self.headers["Content-Length"] = str(len(self.body))
         await super().__call__(scope, receive, send)
 

@@ -37,7 +37,7 @@ MAX_ROWS: Final = 100_000
 """Some 25 ms of encoding and 8 MB of JSON; a longer history takes several pages."""
 
 _OFF_LOOP_ROWS: Final = 2_000
-"""More lines of text than this (a few ms) are written off the event loop."""
+"""More rows than this (a few ms) are written off the event loop."""
 
 _REFUSALS: Final[dict[int | str, dict[str, Any]]] = responses(
     InvalidParameter, NotAcceptable, NotFound, JobNotFound, JobExpired, StoreUnavailable
@@ -94,7 +94,8 @@ async def read_history(
     if form != "json":
         return await _write_lines(shown, form=form, headers=headers)
     about = _about(record, number, rows=shown, last_step=last, following=following)
-    return Answer({**about, **to_columns(shown)}, headers=headers)
+    columns = to_columns(shown)
+    return Answer({**about, **columns}, headers=headers, is_long=len(shown) > _OFF_LOOP_ROWS)
 
 
 def check_run(record: JobRecord, run: int | None) -> int:
@@ -155,7 +156,8 @@ async def read_data(
             content = content.partition(b"\n")[2]
         return Response(content, media_type=MEDIA_TYPES["csv"], headers=headers)
     about = {"object": "data", "job": record.id, "points": len(columns.x)}
-    return Answer({**about, "x": columns.x, "y": columns.y}, headers=headers)
+    both = {**about, "x": columns.x, "y": columns.y}
+    return Answer(both, headers=headers, is_long=len(columns.x) > _OFF_LOOP_ROWS)
 
 
 async def _find_points(record: JobRecord, *, store: StoreDep) -> Columns:

@@ -18,7 +18,7 @@ from app.domain.errors import (
     StoreUnavailable,
 )
 from app.domain.spec import run_specs
-from app.reproduce import make_script
+from app.reproduce import EMBEDDED_POINTS, make_script
 
 router = APIRouter(prefix=JOB_PATH, tags=["jobs"])
 
@@ -34,7 +34,7 @@ async def reproduce(asked: AskedDep, store: StoreDep, run: RunNumber = None) -> 
     _, spec = run_specs(record.spec)[number]
     data = record.spec.data
     points = data if isinstance(data, Columns) else None
-    if isinstance(data, StoredColumns):
+    if isinstance(data, StoredColumns) and data.num_points <= EMBEDDED_POINTS:
         points = await store.points(record.id)
     results = record.outcome.runs if record.outcome else ()
     lr = results[number].lr if number < len(results) else None
