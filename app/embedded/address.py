@@ -28,7 +28,7 @@ def listen(host: str, port: int) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+        listener = socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise AddressUnusable(
@@ -38,6 +38,10 @@ def listen(host: str, port: int) -> socket.socket:
         raise AddressUnusable(
             f"Cannot listen on {host} port {port}: {error.strerror or error}."
         ) from error
+    # Connections inherit it. uvicorn takes an inherited socket for a Unix one and would leave it
+    # out: the body of an answer then waits 40 ms for the client's acknowledgement of the head.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def url_of(listener: socket.socket) -> str:

@@ -15,6 +15,15 @@ def test_port_0_is_a_free_port() -> None:
         assert port > 0
 
 
+def test_connections_send_small_answers_at_once() -> None:
+    with listen("127.0.0.1", 0) as listener:
+        with socket.create_connection(listener.getsockname()[:2]):
+            served, _ = listener.accept()
+
+        with served:
+            assert served.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_busy_port_is_one_clear_sentence() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
