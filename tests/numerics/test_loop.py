@@ -12,7 +12,7 @@ from app.domain.result import StopReason
 from app.domain.spec import FitSpec
 from tests.numerics.fitted import fit, same_bits
 from worker.contract import Block
-from worker.engine.autograd import BLOCK_SECONDS
+from worker.engine.autograd import BLOCK_SECONDS, AutogradRun
 from worker.engine.torch_engine import TorchEngine, warm
 
 FAST = {"name": "Adam", "lr": 0.1}
@@ -275,3 +275,10 @@ def test_automatic_rate_comes_from_the_curvatures(momentum: float, share: float)
 
 def test_warming_up_takes_seconds_at_most() -> None:
     assert 0 < warm() < 30
+
+
+def test_warming_up_before_a_fork_makes_no_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(AutogradRun, "blocks")
+    monkeypatch.delattr(AutogradRun, "result")
+
+    assert 0 < warm(with_steps=False) < 30

@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
+
 from app.domain.catalogue import OPTIMIZERS
 from app.domain.data import Columns
 from app.domain.result import EngineUsed, Exact, Problem, StopReason
@@ -73,10 +75,16 @@ class TorchEngine:
         )
 
 
-def warm() -> float:
-    """Take two steps with every optimizer, so that the first job pays no import; return seconds.
+def warm(*, with_steps: bool = torch.version.cuda is None) -> float:
+    """Load what every optimizer needs, so that the first job pays no import; return seconds.
 
     Building a first optimizer imports torch._dynamo (1 s), though nothing here is compiled.
+
+    Args:
+        with_steps: Take two steps with each as well. Not before a fork where torch knows CUDA: the
+            first backward pass starts a thread for each GPU, and torch then refuses every backward
+            pass in a forked child (https://github.com/pytorch/pytorch/wiki/Autograd-and-Fork); an
+            optimizer's step also asks for GPUs, which a child could then no longer open.
     """
     started = time.monotonic()
     for name in OPTIMIZERS:
@@ -84,7 +92,8 @@ def warm() -> float:
             {"data": [[0.0, 1.0], [1.0, 3.0]], "optimizer": name, "steps": 2}
         )
         run = TorchEngine().prepare(spec, columns=None, device="cpu").runs[0]
-        for _ in run.blocks():
-            pass
-        run.result(StopReason.MAX_STEPS)
+        if with_steps:
+            for _ in run.blocks():
+                pass
+            run.result(StopReason.MAX_STEPS)
     return time.monotonic() - started
