@@ -65,6 +65,7 @@ def parse_spec(body: object, *, kind: str | None = None) -> ParsedSpec:
         spec = KINDS[kind].model_validate({**given, "kind": kind})
     except ValidationError as error:
         raise InvalidSpec(to_flaws(error, given, kind=kind, moved=moved)) from error
+    _refuse_more_than_all(spec)
     fields = [name for name in type(spec).model_fields if name != "kind"]
     defaulted = tuple(name for name in fields if name not in spec.model_fields_set)
     return ParsedSpec(spec=spec, defaulted=defaulted, warnings=remark(spec))
@@ -81,8 +82,7 @@ def count_points(spec: FitSpec | ComparisonSpec) -> int | None:
         case Generated():
             return data.generate.n
         case Preset():
-            all_points = DATA_PRESET_POINTS[data.preset]
-            return all_points if data.points is None else min(data.points, all_points)
+            return data.points or DATA_PRESET_POINTS[data.preset]
         case _:
             return None
 
@@ -201,6 +201,18 @@ def _refuse_stored(given: Mapping[str, Any]) -> None:
     if isinstance(data, Mapping) and ("sha256" in data or "num_points" in data):
         detail = 'Give the points themselves, or {"job": "<id>"} to use those of another job'
         raise InvalidSpec((Flaw(pointer="/data", code="no-points", detail=detail),))
+
+
+def _refuse_more_than_all(spec: FitSpec | ComparisonSpec) -> None:
+    """Refuse the first 2000 of 1000 points: fewer than asked for would run, and nobody told."""
+    data = spec.data
+    if not isinstance(data, Preset) or data.points is None:
+        return
+    most = DATA_PRESET_POINTS[data.preset]
+    if data.points > most:
+        detail = f'Preset "{data.preset}" has {most} points: {{"generate": ...}} draws more'
+        flaw = Flaw(pointer="/data/points", code="out-of-range", detail=detail, got=data.points)
+        raise InvalidSpec((flaw,))
 
 
 def remark(spec: FitSpec | ComparisonSpec) -> tuple[Warn, ...]:

@@ -103,7 +103,7 @@ def test_refusal_counts_the_other_flaws() -> None:
         ("classic", 1000),
         ("outliers", 100),
         ({"preset": "classic", "points": 10}, 10),
-        ({"preset": "outliers", "points": 999}, 100),
+        ({"preset": "outliers", "points": 100}, 100),
         ({"generate": {"n": 7}}, 7),
         ({"job": "job_1"}, None),
     ],
@@ -111,6 +111,11 @@ def test_refusal_counts_the_other_flaws() -> None:
 )
 def test_points_are_counted_before_they_are_drawn(data: object, points: int | None) -> None:
     assert count_points(parse_spec({"data": data}).spec) == points
+
+
+def test_more_points_than_a_preset_has_are_refused() -> None:
+    with pytest.raises(InvalidSpec, match=r'Preset "outliers" has 100 points: .* at /data/points'):
+        parse_spec({"data": {"preset": "outliers", "points": 101}})
 
 
 def test_job_data_is_a_reference() -> None:
