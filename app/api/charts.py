@@ -16,7 +16,7 @@ from app.api.show import job_headers, load_histories
 from app.api.view import JOB_PATH
 from app.charts.caption import curves_of, subtitle_of, title_of
 from app.charts.curve import loss_chart
-from app.charts.series import Curve, Quantity, Scale
+from app.charts.series import Abscissa, Curve, Quantity, Scale
 from app.charts.text import draw_curves
 from app.domain.errors import (
     ChartUnavailable,
@@ -60,7 +60,7 @@ class Chart:
     headers: dict[str, str]
     is_known: bool
 
-    async def spec(self) -> dict[str, Any]:
+    async def spec(self, *, x: Abscissa) -> dict[str, Any]:
         """Return the picture as Vega-Lite; long histories are thinned off the event loop."""
         return await run_in_threadpool(
             loss_chart,
@@ -69,6 +69,7 @@ class Chart:
             subtitle=subtitle_of(self.record),
             y=self.y,
             scale=self.scale,
+            x=x,
         )
 
     def not_modified(self) -> Response:
@@ -99,32 +100,33 @@ async def read_chart(
 
 
 ChartDep = Annotated[Chart, Depends(read_chart)]
+AbscissaQuery = Annotated[Abscissa, Query(description="`log` spreads the first steps.")]
 
 
 @router.get("/chart.svg", responses=_DRAWN_REFUSALS)
-async def chart_svg(chart: ChartDep, rooms: RoomsDep) -> Response:
+async def chart_svg(chart: ChartDep, rooms: RoomsDep, x: AbscissaQuery = "step") -> Response:
     """Draw the loss curve as SVG."""
     if chart.is_known:
         return chart.not_modified()
-    picture = await rooms.renderer.svg(await chart.spec())
+    picture = await rooms.renderer.svg(await chart.spec(x=x))
     return Response(picture, media_type="image/svg+xml", headers={**chart.headers, **_SAFE_SVG})
 
 
 @router.get("/chart.png", responses=_DRAWN_REFUSALS)
-async def chart_png(chart: ChartDep, rooms: RoomsDep) -> Response:
+async def chart_png(chart: ChartDep, rooms: RoomsDep, x: AbscissaQuery = "step") -> Response:
     """Draw the loss curve as PNG."""
     if chart.is_known:
         return chart.not_modified()
-    picture = await rooms.renderer.png(await chart.spec())
+    picture = await rooms.renderer.png(await chart.spec(x=x))
     return Response(picture, media_type="image/png", headers=chart.headers)
 
 
 @router.get("/chart.json", responses=_REFUSALS)
-async def chart_json(chart: ChartDep) -> Response:
+async def chart_json(chart: ChartDep, x: AbscissaQuery = "step") -> Response:
     """Return the loss curve as a Vega-Lite spec with its data inside."""
     if chart.is_known:
         return chart.not_modified()
-    return Answer(await chart.spec(), headers=chart.headers)
+    return Answer(await chart.spec(x=x), headers=chart.headers)
 
 
 @router.get("/chart.txt", responses=_REFUSALS)

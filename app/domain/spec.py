@@ -18,7 +18,7 @@ from app.domain.optimizers import (
 MAX_STEPS: Final = 10_000_000
 MAX_CONTENDERS: Final = 64
 MAX_HISTORY_ROWS: Final = 1_000_000
-"""Rows of one run that the store keeps; a finer record_every is refused."""
+"""Rows of all runs of a job that the store keeps; a finer record_every is refused."""
 LARGEST_FLOAT32: Final = 3.4e38
 LARGEST_START: Final = 1e30
 
@@ -111,14 +111,19 @@ class _Spec(Frozen, Generic[_Kind]):
     tags: dict[TagName, TagText] = Field(default_factory=dict, max_length=16)
     webhook: None = None
 
+    @property
+    def num_runs(self) -> int:
+        """How many runs the job has."""
+        return 1
+
     @model_validator(mode="after")
     def _check_room(self) -> Self:
         if isinstance(self.record_every, int):
-            rows = self.steps // self.record_every
+            rows = self.steps // self.record_every * self.num_runs
             if rows > MAX_HISTORY_ROWS:
                 detail = (
-                    f"This would record {rows} rows, at most 1,000,000 are kept: raise "
-                    'record_every or leave it "auto"'
+                    f"This would record {rows} rows in all, at most 1,000,000 are kept of a job: "
+                    'raise record_every or leave it "auto"'
                 )
                 raise refuse("Spec", "record_every", "too-many-rows", detail, self.record_every)
         if self.dtype == "float32" and not fits_float32(self.data):
@@ -174,6 +179,11 @@ class ComparisonSpec(_Spec[Literal["comparison"]]):
         min_length=1,
         max_length=MAX_CONTENDERS,
     )
+
+    @property
+    def num_runs(self) -> int:
+        """How many runs the job has."""
+        return len(self.optimizers)
 
     @model_validator(mode="after")
     def _check_pairs(self) -> Self:

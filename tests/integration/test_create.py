@@ -216,3 +216,12 @@ async def test_created_job_can_be_shown_as_text(client: httpx.AsyncClient) -> No
     assert answer.headers["content-type"].startswith("text/plain")
     assert answer.text.startswith("Waiting for a cpu worker.")
     assert "http://test/v1/jobs/" in answer.text
+
+
+async def test_many_points_are_parsed_beside_the_loop(client: httpx.AsyncClient) -> None:
+    points = [[float(k), 2.0 * k] for k in range(12_000)]
+    bare = await client.post("/v1/jobs?dry_run", json=points)
+    named = await client.post("/v1/jobs?dry_run", json={"data": {"x": [1.0] * 12_000, "y": [1]}})
+
+    assert bare.json()["spec"]["data"]["num_points"] == 12_000
+    assert named.status_code == 422

@@ -1,6 +1,5 @@
 """Histories, points, runs, events, charts and scripts of a job."""
 
-import json
 from typing import Any
 
 import httpx
@@ -264,3 +263,14 @@ async def test_script_is_python_with_the_spec(
     assert missing.status_code == 404
     assert "one run: run 0" in missing.json()["detail"]
     assert queued.status_code == 200
+
+
+async def test_log_abscissa_spreads_the_first_steps(
+    client: httpx.AsyncClient, comparison: str
+) -> None:
+    drawn = (await client.get(f"{comparison}/chart.json?x=log")).json()
+    plain = (await client.get(f"{comparison}/chart.json")).json()
+
+    assert drawn != plain
+    assert drawn["layer"][0]["encoding"]["x"]["scale"]["type"] == "symlog"
+    assert (await client.get(f"{comparison}/chart.json?x=seconds")).status_code == 400

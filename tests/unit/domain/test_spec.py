@@ -216,3 +216,11 @@ def test_start_is_bounded() -> None:
 
 def test_spec_union_holds_every_kind() -> None:
     assert set(get_args(get_args(Spec)[0])) == {FitSpec, ComparisonSpec}
+
+
+def test_rows_of_all_runs_count_together() -> None:
+    fields = {"steps": 600_000, "record_every": 1}
+
+    assert FitSpec.model_validate(fields).num_runs == 1
+    with pytest.raises(ValidationError, match="1200000 rows in all"):
+        ComparisonSpec.model_validate({**fields, "optimizers": ["Adam", "SGD"]})
