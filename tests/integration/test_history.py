@@ -1,5 +1,6 @@
 """Histories, points, runs, events, charts and scripts of a job."""
 
+import json
 from typing import Any
 
 import httpx
