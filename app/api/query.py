@@ -1,8 +1,12 @@
-"""Refuses query parameters that a path does not have: a misspelt ?wiat must not pass unseen."""
+"""Refuses query parameters that a path does not have, and those given twice.
+
+A misspelt ?wiat must not pass unseen, nor one of two limits.
+"""
 
 import difflib
-from collections.abc import Callable
-from typing import Any, Final
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any, Final, get_origin
 
 from fastapi import Depends, Request
 from fastapi.dependencies.models import Dependant
@@ -52,35 +56,54 @@ def declared_names(request: Request) -> frozenset[str]:
 
 def _collect(dependant: Dependant) -> frozenset[str]:
     names = {PRETTY_NAME}
-    waiting = [dependant]
-    while waiting:
-        current = waiting.pop()
+    for current in _everything_below(dependant):
         names.update(field.alias for field in current.query_params)
         if isinstance(current.call, QueryNames):
             names.update(current.call.names)
-        waiting.extend(current.dependencies)
     return frozenset(names)
 
 
+def _everything_below(dependant: Dependant) -> Iterator[Dependant]:
+    yield dependant
+    for below in dependant.dependencies:
+        yield from _everything_below(below)
+
+
 async def check_query(request: Request) -> None:
-    """Refuse names that this path does not read.
+    """Refuse names that this path does not read, and second values of those that take one.
 
     Beside a CSV body the query holds the spec, whose own check finds unknown names.
 
     Raises:
-        InvalidParameter: The first unknown name, and what was perhaps meant.
+        InvalidParameter: The first such name, and what was perhaps meant.
     """
     if not request.scope["query_string"]:
         return
     known = declared_names(request)
-    for name in request.query_params:
+    counts = Counter(name for name, _ in request.query_params.multi_items())
+    for name, count in counts.items():
         if name in known or name.startswith(tuple(n for n in known if n.endswith("."))):
+            if count > 1 and name not in _lists(request):
+                raise InvalidParameter(f'The query parameter "{name[:60]}" is given twice')
             continue
         if request.headers.get("content-type", "").lower().startswith(_CSV_TYPES):
             return
         raise InvalidParameter(
             f'This path has no query parameter "{name[:60]}"{_hint(name, known)}'
         )
+
+
+def _lists(request: Request) -> frozenset[str]:
+    """Return the query parameters that may be repeated."""
+    route = request.scope.get("route")
+    if not isinstance(route, APIRoute):
+        return frozenset()
+    return frozenset(
+        field.alias
+        for dependant in _everything_below(route.dependant)
+        for field in dependant.query_params
+        if get_origin(field.field_info.annotation) is list
+    )
 
 
 def _hint(name: str, known: frozenset[str]) -> str:

@@ -65,4 +65,9 @@ async def refuse_cross_site(request: Request) -> None:
 
 def _is_own(origin: str, request: Request) -> bool:
     """Compare host and port only: a proxy in front may have ended TLS."""
-    return urlsplit(origin).netloc.lower() == request.headers.get("host", "").lower() != ""
+    try:
+        place = urlsplit(origin).netloc.lower()
+    except ValueError:
+        # "http://[" and the like: no browser sends them.
+        return False
+    return place == request.headers.get("host", "").lower() != ""

@@ -24,8 +24,9 @@ def app() -> FastAPI:
     async def listed(
         limit: Annotated[int, Depends(read_page)],
         until: Annotated[str, Query(alias="created_before")] = "",
+        kind: Annotated[list[str], Query()] = [],  # noqa: B006 - FastAPI copies it
     ) -> list[object]:
-        return [limit, until]
+        return [limit, until, *kind]
 
     app.state.paths = Paths(app.routes)
     return app
@@ -46,6 +47,20 @@ async def test_declared_names_pass(client: httpx.AsyncClient, query: str) -> Non
 @pytest.mark.parametrize("query", ["limits=3", "span=1", "until=x", "tag=a", "tags.a=1", "odd.=1"])
 async def test_other_names_are_refused(client: httpx.AsyncClient, query: str) -> None:
     assert (await client.get(f"/list?{query}")).status_code == 400
+
+
+async def test_list_may_be_repeated(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/list?kind=a&kind=b")).json() == [20, "", "a", "b"]
+
+
+@pytest.mark.parametrize(
+    "query", ["limit=1&limit=2", "tag.a=1&tag.a=2", "odd=&odd=", "pretty&pretty"]
+)
+async def test_second_value_is_refused(client: httpx.AsyncClient, query: str) -> None:
+    answer = await client.get(f"/list?{query}")
+
+    assert answer.status_code == 400
+    assert answer.json()["detail"].endswith(" is given twice")
 
 
 async def test_value_out_of_type_is_an_invalid_parameter(client: httpx.AsyncClient) -> None:

@@ -329,6 +329,7 @@ async def test_no_keys_let_everyone_in(ask: Ask, keys: str) -> None:
         {"Sec-Fetch-Site": "cross-site"},
         {"Origin": "https://example.org"},
         {"Origin": "null"},
+        {"Origin": "http://[::1"},
         {"Origin": "http://localhost:3000"},
         {"Origin": "http://localhost:8000", "Sec-Fetch-Site": "cross-site"},
     ],
