@@ -1,5 +1,6 @@
 """GET /openapi.json and /docs: the reference, made from the routes; nothing comes from elsewhere."""
 
+from collections.abc import Mapping
 from typing import Any, Final, cast
 
 from fastapi import APIRouter, FastAPI, Request
@@ -8,6 +9,7 @@ from starlette.responses import HTMLResponse
 
 from app.api.answer import Answer
 from app.api.errors import PROBLEM_SCHEMA, PROBLEMS, responses
+from app.api.formats import MEDIA_TYPES
 from app.api.html import HTML_HEADERS
 from app.api.reference_page import make_page
 from app.api.security import OPEN_PATHS
@@ -21,6 +23,22 @@ _ABOUT: Final = (
     "fit beside the exact answer. Every refusal is a problem document (RFC 9457) whose type is a "
     "page of this service. Every path takes ?pretty and X-Request-Id; every GET answers HEAD."
 )
+_ONLY_FORMS: Final[Mapping[str, str]] = {
+    "/chart.svg": "image/svg+xml",
+    "/chart.png": "image/png",
+    "/chart.txt": "text/plain",
+    "/reproduce.py": "text/x-python",
+    "/docs": "text/html",
+}
+"""End of a path -> the one media type that it answers in, where that is not JSON."""
+
+_FURTHER_FORMS: Final[Mapping[str, tuple[str, ...]]] = {
+    "/history": ("csv", "ndjson"),
+    "/runs": ("csv",),
+    "/data": ("csv",),
+}
+"""End of a path with ?format= -> what it takes beside JSON; the others take text."""
+
 _EVERYWHERE: Final = ("invalid-parameter", "internal")
 
 
@@ -80,6 +98,7 @@ def _complete(operation: dict[str, Any], *, path: str) -> None:
     answers = cast("dict[str, Any]", operation.setdefault("responses", {}))
     if "HTTPValidationError" in str(answers.get("422", "")):
         answers.pop("422")
+    _name_forms(operation, path=path)
     slugs: list[str] = list(_EVERYWHERE)
     if path not in OPEN_PATHS:
         # An empty requirement: keys are asked for only where the operator has set some.
@@ -90,6 +109,21 @@ def _complete(operation: dict[str, Any], *, path: str) -> None:
         examples = present["content"]["application/problem+json"]["examples"]
         examples |= response["content"]["application/problem+json"]["examples"]
     operation["responses"] = dict(sorted(answers.items()))
+
+
+def _name_forms(operation: dict[str, Any], *, path: str) -> None:
+    """Say in which media types an operation answers: FastAPI takes JSON for granted, once."""
+    end = path[path.rindex("/") :]
+    is_chosen = any(known["name"] == "format" for known in operation.get("parameters", ()))
+    further = _FURTHER_FORMS.get(end, ("text",)) if is_chosen else ()
+    for status, answer in operation["responses"].items():
+        if not status.startswith("2") or status == "204":
+            continue
+        content = {"application/json": {"schema": {}}} | answer.get("content", {})
+        if end in _ONLY_FORMS:
+            content = {_ONLY_FORMS[end]: {"schema": {"type": "string"}}}
+        content |= {MEDIA_TYPES[form]: {"schema": {"type": "string"}} for form in further}
+        answer["content"] = content
 
 
 def _problem_schema() -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The problem pages, the OpenAPI document and the reference made from it."""
 
 import re
+from typing import Any
 
 import httpx
 import pytest
@@ -16,7 +17,7 @@ BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;
 
 
 @pytest.fixture
-async def document(client: httpx.AsyncClient) -> dict[str, object]:
+async def document(client: httpx.AsyncClient) -> dict[str, Any]:
     return dict((await client.get("/openapi.json")).json())
 
 
@@ -191,3 +192,27 @@ def test_body_of_a_route_has_examples(body: str) -> None:
         "application/x-www-form-urlencoded",
         "text/csv",
     }
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "media_types"),
+    [
+        ("get", "/v1/jobs/{id}/chart.svg", "200", {"image/svg+xml"}),
+        ("get", "/v1/jobs/{id}/reproduce.py", "200", {"text/x-python"}),
+        ("get", "/docs", "200", {"text/html"}),
+        ("get", "/v1/jobs", "200", {"application/json"}),
+        ("get", "/v1/jobs/{id}/data", "200", {"application/json", "text/csv"}),
+        (
+            "get",
+            "/v1/jobs/{id}/history",
+            "200",
+            {"application/json", "text/csv", "application/x-ndjson"},
+        ),
+        ("get", "/v1/jobs/{id}", "200", {"application/json", "text/plain"}),
+        ("post", "/v1/jobs", "201", {"application/json", "text/plain"}),
+    ],
+)
+async def test_every_form_of_an_answer_is_named(
+    document: dict[str, Any], method: str, path: str, status: str, media_types: set[str]
+) -> None:
+    assert document["paths"][path][method]["responses"][status]["content"].keys() == media_types
