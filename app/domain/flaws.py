@@ -88,14 +88,21 @@ def to_flaws(
     parents: set[str] = set()
     for details in error.errors(include_url=False, include_input=False):
         path = _real_path(details, given)
-        # A union reports every member that did not fit; the first is the plainest.
-        found.setdefault(to_pointer(path), (details, path))
+        pointer = to_pointer(path)
+        # A union reports every member that did not fit. The first is the plainest, unless it
+        # only names words and the client sent none.
+        if pointer not in found or _missed_the_kind(found[pointer][0], _value_at(path, given)):
+            found[pointer] = (details, path)
         parents.update(to_pointer(path[:depth]) for depth in range(len(path)))
     deepest = [what for pointer, what in found.items() if pointer not in parents]
     return tuple(
         _move(_make_flaw(details, path, given, kind=kind), moved)
         for details, path in deepest[:MAX_FLAWS]
     )
+
+
+def _missed_the_kind(details: ErrorDetails, value: object) -> bool:
+    return details["type"] == "literal_error" and isinstance(value, int | float)
 
 
 def nearest(word: str, allowed: Sequence[str]) -> str | None:
@@ -156,6 +163,8 @@ def _make_flaw(
 def _sentence(details: ErrorDetails, context: Mapping[str, Any], allowed: tuple[str, ...]) -> str:
     if details["type"] == "literal_error" and allowed:
         return "This is not one of the allowed values"
+    if details["type"] == "float_type" and details["loc"][-1] == "lr":
+        return 'Give a number, without quotes; "auto" is known for SGD alone'
     if details["type"] == "string_pattern_mismatch" and details["loc"][-1] == "device":
         return "Give auto, cpu, cuda or cuda:N"
     sentence = _SENTENCES.get(details["type"])

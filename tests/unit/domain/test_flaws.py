@@ -325,3 +325,23 @@ def test_any_json_gives_a_spec_or_flaws(body: object) -> None:
         flaws = refused.flaws
 
     assert len(flaws) <= MAX_FLAWS
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "words"),
+    [
+        ({"record_every": 0}, "greater-than-equal", "at least 1"),
+        ({"record_every": "all"}, "literal-error", "not one of"),
+        ({"optimizer": "adam", "lr": "auto"}, "float-type", "SGD alone"),
+        ({"optimizer": "sgd", "lr": -1.0}, "greater-than-equal", "at least 0"),
+    ],
+)
+def test_union_speaks_of_the_member_that_was_meant(
+    body: dict[str, object], code: str, words: str
+) -> None:
+    with pytest.raises(InvalidSpec) as refused:
+        parse_spec(body)
+    flaw = refused.value.flaws[0]
+
+    assert flaw.code == code
+    assert words in flaw.detail

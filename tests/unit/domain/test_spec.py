@@ -23,7 +23,7 @@ DATA = st.one_of(
     st.sampled_from(["classic", "noisy", "far", "outliers"]),
     st.lists(st.lists(NUMBER, min_size=2, max_size=2), min_size=1, max_size=5),
     st.fixed_dictionaries(
-        {"preset": st.just("noisy")}, optional={"points": st.integers(1, 10**6), "seed": SEED}
+        {"preset": st.just("noisy")}, optional={"points": st.integers(1, 1000), "seed": SEED}
     ),
     st.fixed_dictionaries(
         {
