@@ -4,11 +4,8 @@ A first byte { or [ is JSON whatever the Content-Type, because `curl -d` labels 
 """
 
 import asyncio
-import json
-import re
-from collections import Counter
 from collections.abc import Iterable
-from typing import Annotated, Any, Final, NoReturn
+from typing import Annotated, Any, Final
 
 from fastapi import Depends, Request
 from starlette.requests import ClientDisconnect
@@ -17,10 +14,10 @@ from app.api.deps import SettingsDep
 from app.api.form import parse_fields, to_spec
 from app.api.points_csv import parse_points
 from app.api.query import declared_names
+from app.api.strict_json import decode, parse_json
 from app.domain.errors import (
     Flaw,
     InvalidSpec,
-    MalformedJson,
     PayloadTooLarge,
     RequestTimeout,
     UnsupportedMediaType,
@@ -29,8 +26,6 @@ from app.settings import Settings
 
 BODY_SECONDS: Final = 10.0
 """A body that takes longer holds a connection for nothing; 8 MiB need 7 Mbit/s."""
-MAX_DEPTH: Final = 32
-"""A spec needs five levels; deep nesting only serves to exhaust a stack."""
 
 _SLOW_BYTES: Final = 256 * 1024
 """Parsing more than this (some 5 ms) happens off the event loop."""
@@ -40,9 +35,6 @@ _DRAIN_BYTES: Final = 64 * 1024 * 1024
 _JSON_STARTS: Final = (b"{", b"[")
 _CSV_TYPES: Final = frozenset({"text/csv", "text/tab-separated-values"})
 _FORM_TYPE: Final = "application/x-www-form-urlencoded"
-# Possessive and open at the end: text without a closing quote must not be searched again and again.
-_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
-_NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 
 
 async def read_body(
@@ -98,39 +90,11 @@ def parse_body(body: bytes, *, media_type: str, query: Iterable[tuple[str, str]]
     if media_type.startswith("application/") and media_type.endswith("+json"):
         return parse_json(body)
     if media_type == _FORM_TYPE:
-        return to_spec(parse_fields(_decode(body)))
+        return to_spec(parse_fields(decode(body)))
     raise UnsupportedMediaType(
         f"A body of type {media_type[:60] or 'unknown'} cannot be read: send JSON, form fields "
         "(application/x-www-form-urlencoded) or two columns of text/csv"
     )
-
-
-def parse_json(body: bytes) -> object:
-    """Parse strict JSON (RFC 8259): no NaN, no name twice, no half characters, 32 levels.
-
-    Raises:
-        MalformedJson: With line and column where there are any.
-    """
-    text = _decode(body)
-    if _is_deep(body):
-        raise MalformedJson(f"The body is nested more than {MAX_DEPTH} levels deep")
-    try:
-        value: object = json.loads(
-            text, object_pairs_hook=_to_object, parse_constant=_refuse_constant
-        )
-        if "\\u" in text:
-            # json.loads lets half of a surrogate pair through; nothing could write it again.
-            json.dumps(value, ensure_ascii=False).encode()
-    except json.JSONDecodeError as error:
-        raise MalformedJson(f"{error.msg}: line {error.lineno} column {error.colno}") from None
-    except UnicodeEncodeError:
-        raise MalformedJson("A string holds half of a surrogate pair") from None
-    except RecursionError:
-        raise MalformedJson(f"The body is nested more than {MAX_DEPTH} levels deep") from None
-    except ValueError:
-        # Python refuses to convert integers of more than 4300 digits.
-        raise MalformedJson("A number has too many digits") from None
-    return value
 
 
 def _parse_csv(body: bytes, query: Iterable[tuple[str, str]]) -> dict[str, Any]:
@@ -138,41 +102,7 @@ def _parse_csv(body: bytes, query: Iterable[tuple[str, str]]) -> dict[str, Any]:
     if "data" in spec:
         detail = "The points are given twice: in the body and in the query"
         raise InvalidSpec((Flaw(pointer="/data", code="given-twice", detail=detail),))
-    return {**spec, "data": parse_points(_decode(body))}
-
-
-def _decode(body: bytes) -> str:
-    try:
-        return body.decode()
-    except UnicodeDecodeError as error:
-        raise MalformedJson(f"The body is not UTF-8: byte {error.start} cannot be read") from None
-
-
-def _is_deep(body: bytes) -> bool:
-    """Tell whether brackets nest too deep, without a stack: peel them layer by layer."""
-    brackets = _STRING.sub(b"", body).translate(None, _NOT_BRACKETS)
-    for _ in range(MAX_DEPTH):
-        if not brackets:
-            return False
-        peeled = brackets.replace(b"[]", b"").replace(b"{}", b"")
-        if peeled == brackets:
-            # Unbalanced: the parser will say where. Only its own stack could still be at risk,
-            # and that ends in a RecursionError.
-            return False
-        brackets = peeled
-    return bool(brackets)
-
-
-def _to_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        (twice, _), *_ = Counter(name for name, _ in pairs).most_common(1)
-        raise MalformedJson(f'The name "{twice[:80]}" is given twice in one object')
-    return value
-
-
-def _refuse_constant(token: str) -> NoReturn:
-    raise MalformedJson(f"JSON has no {token}: use null, or leave the field out")
+    return {**spec, "data": parse_points(decode(body))}
 
 
 def _refuse_encoded(request: Request) -> None:

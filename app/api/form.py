@@ -3,12 +3,12 @@
 It knows which fields are text whatever they look like, and nothing else of a spec.
 """
 
-import json
 import re
 from collections.abc import Iterable
 from typing import Any, Final, cast
 from urllib.parse import parse_qsl
 
+from app.api.strict_json import parse_json
 from app.domain.errors import Flaw, InvalidSpec, MalformedJson
 
 MAX_FIELDS: Final = 200
@@ -61,7 +61,11 @@ def to_spec(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
 
 
 def coerce(text: str) -> object:
-    """Return the JSON value that the text looks like, else the text itself."""
+    """Return the JSON value that the text looks like, else the text itself.
+
+    Raises:
+        MalformedJson: It begins like a list or an object and is none.
+    """
     if text in _LITERALS:
         return _LITERALS[text]
     if _INTEGER.fullmatch(text):
@@ -71,10 +75,7 @@ def coerce(text: str) -> object:
         # 1e4 steps are 10000 steps; a JSON body could not say so, a person typing can.
         return int(number) if number.is_integer() and abs(number) < 2**53 else number
     if text[:1] in {"{", "["}:
-        try:
-            return cast("object", json.loads(text))
-        except (ValueError, RecursionError):
-            return text
+        return parse_json(text.encode(errors="surrogatepass"))
     return text
 
 

@@ -30,7 +30,7 @@ def parse_points(text: str) -> dict[str, list[float]]:
             header = [cell.strip().casefold() for cell in cells]
             continue
         try:
-            left, right = float(cells[0]), float(cells[1])
+            left, right = _to_number(cells[0]), _to_number(cells[1])
         except ValueError:
             raise _flawed("not-a-number", f"Line {line} is not a pair of numbers") from None
         first.append(left)
@@ -58,9 +58,16 @@ def _rows_of(text: str) -> Iterator[tuple[int, list[str]]]:
         raise _flawed("not-a-pair", f"Line {reader.line_num}: {error}") from error
 
 
+def _to_number(cell: str) -> float:
+    # Python also reads 1_000 and the digits of other scripts; a CSV means neither.
+    if "_" in cell or not cell.isascii():
+        raise ValueError(cell)
+    return float(cell)
+
+
 def _is_number(cell: str) -> bool:
     try:
-        float(cell)
+        _to_number(cell)
     except ValueError:
         return False
     return True

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.api.body import MAX_DEPTH, parse_body, parse_json
+from app.api.body import parse_body
+from app.api.strict_json import MAX_DEPTH, parse_json
 from app.domain.errors import InvalidSpec, MalformedJson, UnsupportedMediaType
 
 FORM = "application/x-www-form-urlencoded"

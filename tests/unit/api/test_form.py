@@ -26,7 +26,6 @@ from app.domain.errors import InvalidSpec, MalformedJson
         ("0x10", "0x10"),
         ("[[0,1],[1,3]]", [[0, 1], [1, 3]]),
         ('{"preset": "noisy"}', {"preset": "noisy"}),
-        ("{broken", "{broken"),
         ("1e999", float("inf")),
     ],
 )
@@ -104,3 +103,9 @@ def test_name_that_is_no_path_is_refused(text: str) -> None:
 def test_text_that_is_no_form_is_malformed(text: str) -> None:
     with pytest.raises(MalformedJson, match="form fields"):
         parse_fields(text)
+
+
+@pytest.mark.parametrize("text", ["{broken", "[[0, 1]", '{"a": 1, "a": 2}', "[NaN]"])
+def test_json_in_a_field_is_as_strict_as_in_a_body(text: str) -> None:
+    with pytest.raises(MalformedJson):
+        coerce(text)

@@ -34,6 +34,8 @@ def test_two_columns_become_points(text: str) -> None:
         ("0\n1", "not-a-pair", "Line 1 has 1"),
         ("x,y\n0,1\n1,zwei", "not-a-number", "Line 3"),
         ("0,eins\n1,2", "not-a-number", "Line 1"),
+        ("0,1\n1_0,2", "not-a-number", "Line 2"),
+        ("0,1\n\u0661,2", "not-a-number", "Line 2"),
         ("", "too-short", "no points"),
         ("x,y\n", "too-short", "no points"),
         ("0,\x00" + "1" * 200_000, "not-a-pair", "Line 1"),
