@@ -52,6 +52,25 @@ class Run(Protocol):
         """Describe the run as it stands after the last block."""
         ...
 
+    def snapshot(self) -> bytes | None:
+        """Return all that the next block depends on, as it stands after the last one.
+
+        Not for a run that has stopped by itself. None when it would be larger than a checkpoint may
+        be.
+        """
+        ...
+
+    def resume(self, snapshot: bytes) -> None:
+        """Stand where a run of the same spec and data stood when it made this snapshot.
+
+        Call it before the first block. The rows that follow equal the uninterrupted run's bit for
+        bit. After a refusal this run may not be used any more.
+
+        Raises:
+            CheckpointUnusable: It was made in another version or place, or it is damaged.
+        """
+        ...
+
 
 class Prepared(Protocol):
     """A job's data on its device, the exact answer, and its runs."""

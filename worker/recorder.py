@@ -8,14 +8,20 @@ from typing import Final
 from app.domain.errors import StoreUnavailable
 from app.domain.history import Rows
 from app.domain.job import Progress
+from app.store.checkpoint import Checkpoint
 from app.store.runs import Claim, RunStore
 
 RECORD_SECONDS: Final = 0.25
 """Progress at most four times a second."""
 FIRST_RECORD_SECONDS: Final = 0.03
 """Then 0.06, 0.12, ...: a fit of half a second still draws a moving curve."""
+CHECKPOINT_SECONDS: Final = 1.0
+"""A killed job repeats at most so much of its work."""
 ROWS_A_WRITE: Final = 50_000
 """At most 2.4 MB: what piled up while Redis was away must not time out as one call."""
+
+Snapshot = Callable[[], Checkpoint | None]
+"""Says where the job stands now; None when that cannot be kept."""
 
 
 class Recorder:
@@ -42,12 +48,19 @@ class Recorder:
         self._run = 0
         self._pending: list[Rows] = []
         self._progress: Progress | None = None
+        self._is_pending = False
+        self._checkpoint_due = self._started + CHECKPOINT_SECONDS
 
-    def add(self, rows: Rows, *, progress: Progress) -> None:
+    def add(self, rows: Rows, *, progress: Progress, snapshot: Snapshot | None = None) -> None:
         """Keep rows of the run that `progress` names, and write them when it is time.
 
         A store that is away costs nothing but delay: the rows stay here until it is back. Flush
         before the first row of another run.
+
+        Args:
+            rows: What follows the rows before.
+            progress: Where the job stands after them.
+            snapshot: Asked when a checkpoint is due; None when the job cannot go on from here.
 
         Raises:
             LeaseLost: Another attempt has taken the job.
@@ -56,37 +69,48 @@ class Recorder:
         if len(rows):
             self._pending.append(rows)
         self._progress = progress
+        self._is_pending = True
         if self._clock() < self._due:
             return
+        is_due = self._clock() >= self._checkpoint_due
         with suppress(StoreUnavailable):
-            self._write(with_event=True)
+            self._write(with_event=True, snapshot=snapshot if is_due else None)
         self._wait = min(2 * self._wait, RECORD_SECONDS)
         self._due = self._clock() + self._wait
 
-    def flush(self) -> None:
+    def flush(self, *, snapshot: Snapshot | None = None) -> None:
         """Write what is pending; called before a run, an attempt or a job ends.
+
+        Args:
+            snapshot: Where the job can go on; written even when nothing else is pending.
 
         Raises:
             LeaseLost: Another attempt has taken the job.
             StoreUnavailable: Redis is away; nothing was dropped, call again.
         """
-        self._write(with_event=False)
+        self._write(with_event=False, snapshot=snapshot)
 
-    def _write(self, *, with_event: bool) -> None:
-        while self._progress is not None:
+    def _write(self, *, with_event: bool, snapshot: Snapshot | None) -> None:
+        progress = self._progress
+        while progress is not None and (self._is_pending or snapshot is not None):
             count = self._count_next()
             is_last = count == len(self._pending)
+            # With the last rows only: it must not be ahead of the history.
+            checkpoint = snapshot() if is_last and snapshot is not None else None
             self._runs.record(
                 self._claim,
                 run=self._run,
                 rows=self._pending[:count],
-                progress=self._progress,
+                progress=progress,
                 with_event=with_event and is_last,
+                checkpoint=checkpoint,
             )
             # An answer that was lost leaves them here: the store knows rows that it has.
             del self._pending[:count]
+            if checkpoint is not None:
+                self._checkpoint_due = self._clock() + CHECKPOINT_SECONDS
             if is_last:
-                self._progress = None
+                self._is_pending, snapshot = False, None
 
     def _count_next(self) -> int:
         """Return how many pending blocks fit into one write, at least one if there is one."""

@@ -8,19 +8,27 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
-from app.domain.errors import EngineFault, JobErrorType, LeaseLost, StoreUnavailable
+from app.domain.errors import (
+    CheckpointUnusable,
+    EngineFault,
+    JobErrorType,
+    LeaseLost,
+    StoreUnavailable,
+)
 from app.domain.job import JobError, Progress, Status
 from app.domain.ranking import crown, rank
 from app.domain.result import DeviceUsed, Outcome, RunResult, StopReason
 from app.domain.spec import ComparisonSpec
 from app.log import bound, fields
 from app.settings import Settings
+from app.store.checkpoint import Checkpoint
 from app.store.runs import Claim, RunStore
 from worker.contract import Block, Engine, Prepared, Run
 from worker.lease import Lease
-from worker.recorder import Recorder
+from worker.recorder import Recorder, Snapshot
 
 STORE_RETRY_SECONDS: Final = 0.25
 DRAIN_SECONDS: Final = 5.0
@@ -40,7 +48,7 @@ class _Attempt:
     claim: Claim
     lease: Lease
     recorder: Recorder
-    started: float
+    started: float  # by the clock, had nothing interrupted the job
     prepared: Prepared | None = None
     results: list[RunResult] = field(default_factory=list[RunResult])
 
@@ -116,15 +124,16 @@ class Runner:
     def _run_all(self, attempt: _Attempt) -> tuple[Status, JobError | None]:
         """Run every run of the job; turn whatever stops it into a status and an error."""
         try:
-            prepared = attempt.prepared = self._prepare(attempt.claim)
-            for index, run in enumerate(prepared.runs):
+            prepared = attempt.prepared = self._prepare(attempt)
+            for index in range(len(attempt.results), len(prepared.runs)):
+                run = prepared.runs[index]
                 reason = self._drive(attempt, index, run)
                 attempt.results.append(run.result(reason))
-                self._insist(attempt.recorder.flush)
                 if reason is StopReason.CANCELLED:
                     return Status.CANCELLED, None
                 if reason is StopReason.TIME_LIMIT:
                     return Status.FAILED, _time_limit(attempt, run)
+                self._flush(attempt, before=index + 1)
         except (LeaseLost, StoreUnavailable, _Drained):
             raise
         except EngineFault as fault:
@@ -145,13 +154,25 @@ class Runner:
             )
         return _judge(attempt)
 
-    def _prepare(self, claim: Claim) -> Prepared:
+    def _prepare(self, attempt: _Attempt) -> Prepared:
+        """Load the data, and stand where an older attempt stood if that is possible."""
+        claim = attempt.claim
         record = claim.record
         # A job routed to a cpu worker runs on cpu, whatever the spec would have liked.
         on_cpu = record.device.queue == "cpu"
         requested = record.spec.device
         device = "cpu" if on_cpu else requested if requested.startswith("cuda") else "cuda"
         prepared = self.engine.prepare(record.spec, columns=claim.columns, device=device)
+        engine = prepared.engine
+        try:
+            self._resume(attempt, prepared)
+        except CheckpointUnusable as unusable:
+            _LOG.warning("job.starts_over", extra=fields(detail=unusable.detail))
+            self._insist(lambda: self.runs.start_over(claim))
+            # The first one may have been moved half way.
+            prepared = self.engine.prepare(record.spec, columns=claim.columns, device=device)
+            reason = f"{engine.reason}; started over, because {unusable.detail}"
+            engine = engine.model_copy(update={"reason": reason})
         self._insist(
             lambda: self.runs.describe(
                 claim,
@@ -162,23 +183,67 @@ class Runner:
                     worker=claim.worker,
                     reason=record.device.reason,
                 ),
-                engine=prepared.engine,
+                engine=engine,
             )
         )
         return prepared
+
+    def _resume(self, attempt: _Attempt, prepared: Prepared) -> None:
+        """Go on where the checkpoint says, with the time that it says was used.
+
+        Raises:
+            CheckpointUnusable: The attempt has to start over.
+        """
+        kept = attempt.claim.checkpoint
+        if kept is None:
+            return
+        if not len(kept.results) == kept.run < len(prepared.runs):
+            raise CheckpointUnusable("the checkpoint is of another job")
+        prepared.runs[kept.run].resume(kept.state)
+        attempt.results.extend(kept.results)
+        attempt.started -= kept.seconds
+        _LOG.info("job.resumed", extra=fields(run=kept.run, step=kept.step))
+
+    def _snapshot(self, attempt: _Attempt, index: int, run: Run, *, step: int) -> Checkpoint | None:
+        """Return where the job stands between two blocks, or before a run's first."""
+        state = run.snapshot()
+        if state is None:
+            _LOG.warning("job.checkpoint_too_large", extra=fields(run=index))
+            return None
+        return Checkpoint(
+            run=index,
+            step=step,
+            state=state,
+            results=tuple(attempt.results),
+            seconds=self.clock() - attempt.started,
+        )
+
+    def _flush(self, attempt: _Attempt, *, before: int) -> None:
+        """Write all of the run that has ended, and that the next one has not begun."""
+        runs = attempt.prepared.runs if attempt.prepared else ()
+        snapshot = (
+            partial(self._snapshot, attempt, before, runs[before], step=-1)
+            if before < len(runs)
+            else None
+        )
+        self._insist(partial(attempt.recorder.flush, snapshot=snapshot))
 
     def _drive(self, attempt: _Attempt, index: int, run: Run) -> StopReason:
         """Compute one run until it stops by itself or is stopped."""
         num_runs = len(attempt.prepared.runs) if attempt.prepared else 1
         for block in run.blocks():
             progress = _progress(block, index, run, num_runs=num_runs)
-            attempt.recorder.add(block.rows, progress=progress)
-            reason = block.stop_reason or self._interruption(attempt)
+            if block.stop_reason is not None:
+                attempt.recorder.add(block.rows, progress=progress)
+                return block.stop_reason
+            snapshot = partial(self._snapshot, attempt, index, run, step=block.step)
+            attempt.recorder.add(block.rows, progress=progress, snapshot=snapshot)
+            reason = self._interruption(attempt, snapshot)
             if reason is not None:
                 return reason
         raise EngineFault("The engine ended without a reason", error_type=JobErrorType.INTERNAL)
 
-    def _interruption(self, attempt: _Attempt) -> StopReason | None:
+    def _interruption(self, attempt: _Attempt, snapshot: Snapshot) -> StopReason | None:
         """Look up, between two blocks, whether somebody wants this to end.
 
         Raises:
@@ -188,6 +253,7 @@ class Runner:
         if attempt.lease.is_lost:
             raise LeaseLost("The lease was lost while a block was computed")
         if self.is_draining():
+            self._insist(partial(attempt.recorder.flush, snapshot=snapshot))
             raise _Drained
         try:
             if self.runs.is_cancel_requested(attempt.claim):

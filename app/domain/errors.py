@@ -29,6 +29,7 @@
     +-- ChartFailed                  a picture cannot be drawn: a fault of ours
     +-- LeaseLost                    a stale attempt tried to write (worker only)
     +-- EngineFault                  an attempt failed in the engine (worker only)
+    +-- CheckpointUnusable           a run cannot go on from what is kept of it (worker only)
 
 Expected endings of a fit (diverged, cancelled, max steps) are values, not exceptions.
 """
@@ -246,3 +247,7 @@ class EngineFault(FitjobsError):
     def __init__(self, detail: str, *, error_type: JobErrorType) -> None:
         super().__init__(detail)
         self.error_type = error_type
+
+
+class CheckpointUnusable(FitjobsError):
+    """A run cannot go on from this checkpoint bit for bit: the attempt starts over."""

@@ -44,6 +44,10 @@ class Keys:
         """Stream: blocks of rows; the entry whose last row is step k has the id (k + 1)-0."""
         return f"{self.prefix}job:{job_id}:history:{run}"
 
+    def checkpoint(self, job_id: str) -> str:
+        """Hash: where a killed job can go on."""
+        return f"{self.prefix}job:{job_id}:checkpoint"
+
     def gone(self, job_id: str) -> str:
         """String: the tombstone that tells an expired job from one that never was."""
         return f"{self.prefix}gone:{job_id}"

@@ -4,7 +4,7 @@ Every write names the attempt's fence and is refused once another attempt may ha
 not know what a run computes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from app.domain.job import JobError, JobRecord, Progress, Status, WorkerInfo
 from app.domain.result import DeviceUsed, EngineUsed, Outcome
 from app.settings import Settings
 from app.store import codec
+from app.store.checkpoint import Checkpoint, decode_checkpoint, encode_checkpoint
 from app.store.connect import translate_errors
 from app.store.keys import Keys
 from app.store.scripts import Argument, Scripts, times_of
@@ -35,6 +36,7 @@ class Claim:
         attempt: Number of this try, from 1, for people; a drained attempt gives its number back.
         fence: Number of the claim; rises with every claim and never falls, so it fences.
         worker: Who claimed.
+        checkpoint: Where an older attempt stood; history and progress reach as far.
     """
 
     record: JobRecord
@@ -42,6 +44,7 @@ class Claim:
     attempt: int
     fence: int
     worker: str
+    checkpoint: Checkpoint | None = None
 
 
 class RunStore:
@@ -70,7 +73,7 @@ class RunStore:
         reply = self._scripts.run("claim", queue, worker, device, self._lease_ms, data)
         if reply is None:
             return None
-        fence, flat, points = reply
+        fence, flat, points, kept = reply
         record = codec.decode_record(codec.pairs(flat))
         return Claim(
             record=record,
@@ -78,6 +81,7 @@ class RunStore:
             attempt=record.attempt,
             fence=fence,
             worker=worker,
+            checkpoint=decode_checkpoint(codec.pairs(kept)) if kept else None,
         )
 
     def renew(self, claim: Claim) -> None:
@@ -122,6 +126,7 @@ class RunStore:
         rows: Sequence[Rows],
         progress: Progress,
         with_event: bool,
+        checkpoint: Checkpoint | None = None,
     ) -> None:
         """Append history, move the progress on and renew the lease, all or nothing.
 
@@ -131,6 +136,7 @@ class RunStore:
             rows: Blocks that follow each other; may be empty.
             progress: Where the job stands after them.
             with_event: Tell it as a job.progress event too.
+            checkpoint: Where the job stands after them; replaces the last one.
 
         Raises:
             LeaseLost: The job is no longer this attempt's; nothing was written.
@@ -146,8 +152,17 @@ class RunStore:
             progress.model_dump_json(),
             progress.run * _STEPS_A_RUN + progress.step,
             "1" if with_event else "",
+            *_flat({} if checkpoint is None else encode_checkpoint(checkpoint)),
         )
         self._check(claim, reply)
+
+    def start_over(self, claim: Claim) -> None:
+        """Forget the history, progress and checkpoint of older attempts.
+
+        Raises:
+            LeaseLost: The job is no longer this attempt's; nothing was written.
+        """
+        self._check(claim, self._scripts.run("start_over", *_fence(claim)))
 
     def finish(
         self, claim: Claim, *, status: Status, outcome: Outcome | None, error: JobError | None
@@ -201,5 +216,5 @@ def _fence(claim: Claim) -> tuple[str, int]:
     return claim.record.id, claim.fence
 
 
-def _flat(fields: dict[str, str]) -> list[Argument]:
+def _flat(fields: Mapping[str, str | bytes]) -> list[Argument]:
     return [word for field in fields.items() for word in field]

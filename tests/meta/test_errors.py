@@ -4,10 +4,16 @@ from collections.abc import Iterator
 
 from app.api.errors import STATUSES
 from app.domain import errors
-from app.domain.errors import EngineFault, FitjobsError, JobErrorType, LeaseLost
+from app.domain.errors import (
+    CheckpointUnusable,
+    EngineFault,
+    FitjobsError,
+    JobErrorType,
+    LeaseLost,
+)
 from app.store.server import ServerFailed
 
-NEVER_ANSWERED = {LeaseLost, EngineFault, ServerFailed}
+NEVER_ANSWERED = {LeaseLost, EngineFault, CheckpointUnusable, ServerFailed}
 """They end an attempt or a start, never a request."""
 
 

@@ -10,6 +10,7 @@ from app.domain.history import Rows
 from app.domain.job import JobError, JobErrorType, Progress
 from app.domain.result import DeviceUsed, EngineUsed, Outcome, Point, RunResult, StopReason
 from app.domain.spec import FitSpec
+from app.store.checkpoint import Checkpoint
 from app.store.jobs import NewJob
 from app.store.keys import Keys
 from app.store.runs import Claim, RunStore
@@ -65,10 +66,19 @@ def make_outcome(best: Point | None = None) -> Outcome:
     return Outcome(exact=None, problem=None, runs=(result,))
 
 
-def write(runs: RunStore, claim: Claim, rows: Rows, *, run: int = 0) -> None:
+def write(
+    runs: RunStore,
+    claim: Claim,
+    rows: Rows,
+    *,
+    run: int = 0,
+    checkpoint: Checkpoint | None = None,
+) -> None:
     """Record rows without an event."""
     progress = make_progress(rows.step[-1], run=run)
-    runs.record(claim, run=run, rows=[rows], progress=progress, with_event=False)
+    runs.record(
+        claim, run=run, rows=[rows], progress=progress, with_event=False, checkpoint=checkpoint
+    )
 
 
 def claim_from(runs: RunStore, *, worker: str = "w1") -> Claim:

@@ -30,6 +30,7 @@ from app.domain.errors import (
 from app.domain.job import JobRecord, Status
 from app.settings import Settings
 from app.store import codec
+from app.store.checkpoint import Checkpoint
 from app.store.connect import connect_async
 from app.store.jobs import JobStore
 from app.store.keys import Keys
@@ -51,6 +52,7 @@ class _Model:
     fruitless: int = 0
     furthest: int = 0
     rows: int = 0
+    kept: int = 0
     is_cancel_asked: bool = False
     key: str | None = None
     fingerprint: str = "one"
@@ -162,7 +164,9 @@ class StoreMachine(RuleBasedStateMachine):
         assert (claim and claim.record.id) == (waiting[0] if waiting else None)
         if claim is not None:
             job = self.jobs[claim.record.id]
-            job.status, job.holder, job.rows = Status.RUNNING, claim, 0
+            # Back to the checkpoint, or to nothing.
+            job.status, job.holder, job.rows = Status.RUNNING, claim, job.kept
+            assert (claim.checkpoint.step + 1 if claim.checkpoint else 0) == job.kept
             job.attempt += 1
             job.fruitless += 1
             assert claim.attempt == job.attempt
@@ -180,19 +184,32 @@ class StoreMachine(RuleBasedStateMachine):
             assert self.runs.is_cancel_requested(claim) == job.is_cancel_asked
 
     @precondition(lambda self: self.claims)
-    @rule(pick=_PICK, count=st.integers(1, 3), is_repeated=st.booleans())
-    def record(self, pick: int, count: int, *, is_repeated: bool) -> None:
+    @rule(pick=_PICK, count=st.integers(1, 3), is_repeated=st.booleans(), is_kept=st.booleans())
+    def record(self, pick: int, count: int, *, is_repeated: bool, is_kept: bool) -> None:
         claim, job = self.pick_claim(pick)
         first = job.rows if job else 0
         block = make_rows(0 if is_repeated else first, first + count)
+        kept = Checkpoint(run=0, step=block.step[-1], state=b"state") if is_kept else None
         if job is None:
             with pytest.raises(LeaseLost):
-                write(self.runs, claim, block)
+                write(self.runs, claim, block, checkpoint=kept)
             return
-        write(self.runs, claim, block)
+        write(self.runs, claim, block, checkpoint=kept)
         job.rows += count
+        job.kept = job.rows if is_kept else job.kept
         if job.rows - 1 > job.furthest:
             job.furthest, job.fruitless = job.rows - 1, 0
+
+    @precondition(lambda self: self.claims)
+    @rule(pick=_PICK)
+    def start_over(self, pick: int) -> None:
+        claim, job = self.pick_claim(pick)
+        if job is None:
+            with pytest.raises(LeaseLost):
+                self.runs.start_over(claim)
+            return
+        self.runs.start_over(claim)
+        job.rows = job.kept = job.furthest = 0
 
     @precondition(lambda self: self.claims)
     @rule(pick=_PICK, status=st.sampled_from([s for s in Status if s.is_terminal]))

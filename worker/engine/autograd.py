@@ -3,15 +3,18 @@
 import math
 import time
 from collections.abc import Callable, Iterator
-from typing import Final
+from dataclasses import asdict
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from app.domain.errors import CheckpointUnusable
 from app.domain.result import RunResult, StopReason, format_equation
 from app.domain.spec import FitSpec, Loss
 from worker.contract import Block
+from worker.engine import checkpoint
 from worker.engine.batches import Batches
 from worker.engine.faults import translated
 from worker.engine.optimizers import NEEDS_CLOSURE, make_optimizer, make_schedule, resolve_lr
@@ -83,20 +86,23 @@ class AutogradRun:
     def _loop(self) -> Iterator[StopReason | None]:
         """Fit: the answer's loop. Row `step` is looked at before the update that leads on."""
         batch_loss = math.nan
-        for step in range(self.steps + 1):
+        # Where a resumed run stands: this row has been looked at.
+        row = self._row
+        for step in range(0 if row is None else row.step, self.steps + 1):
             if self._spec.zero_grad:
                 self._optimizer.zero_grad()
             loss = self._loss(self._net(self._task.x), self._task.y)
-            self._row = self._look(step, loss, batch_loss)
-            reason = self._watch.judge(self._row)
-            self._record.add(self._row, is_last=reason is not None)
-            yield reason
-            if reason is not None:
-                return
+            if row is None or row.step < step:
+                row = self._row = self._look(step, loss, batch_loss)
+                reason = self._watch.judge(row)
+                self._record.add(row, is_last=reason is not None)
+                yield reason
+                if reason is not None:
+                    return
             try:
                 batch_loss = self._update(loss)
                 if self._schedule is not None:
-                    self._schedule(self._row.loss)
+                    self._schedule.advance(row.loss)
             except OverflowError:
                 # Rates and counters are Python floats, which raise where a tensor becomes inf.
                 move_line(self._net, a=math.inf, b=math.inf)
@@ -211,3 +217,47 @@ class AutogradRun:
             gradient_norm=to_finite(norm),
             run_seconds=self._seconds,
         )
+
+    def snapshot(self) -> bytes | None:
+        """Return all that the next block depends on; None when it would be too large.
+
+        Raises:
+            EngineFault: Torch failed.
+        """
+        device = self._task.x.device
+        with translated(device):
+            state = {
+                "row": None if self._row is None else asdict(self._row),
+                "parameters": checkpoint.parameter_state(self._net.parameters()),
+                "optimizer": checkpoint.optimizer_state(self._optimizer),
+                "schedule": self._schedule.state() if self._schedule is not None else None,
+                "batches": self._batches.state() if self._batches is not None else None,
+                "watch": self._watch.state(),
+                "evaluations": self._evaluations,
+                "seconds": self._seconds,
+            }
+            return checkpoint.seal(state, device=device)
+
+    def resume(self, snapshot: bytes) -> None:
+        """Stand where a run of the same spec and data stood when it made this snapshot.
+
+        Raises:
+            CheckpointUnusable: It was made in another version or place, or it is damaged.
+        """
+        state = checkpoint.unseal(snapshot, device=self._task.x.device)
+        try:
+            self._restore(state)
+        except (LookupError, TypeError, ValueError, RuntimeError) as error:
+            raise CheckpointUnusable("the checkpoint is of another spec") from error
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self._row = None if state["row"] is None else Row(**state["row"])
+        checkpoint.restore_parameters(self._net.parameters(), state["parameters"])
+        checkpoint.restore_optimizer(self._optimizer, state["optimizer"])
+        if self._schedule is not None:
+            self._schedule.restore(state["schedule"])
+        if self._batches is not None:
+            self._batches.restore(state["batches"])
+        self._watch.restore(state["watch"])
+        self._evaluations = state["evaluations"]
+        self._seconds = state["seconds"]

@@ -1,7 +1,7 @@
 """From a name and its hyperparameters to an object of torch.optim; the loop knows the rest."""
 
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any, Final, cast
 
 import torch
 from torch import nn
@@ -9,11 +9,38 @@ from torch import nn
 from app.domain.optimizers import OptimizerSpec, SchedulerSpec
 from app.domain.result import Problem
 
-Schedule = Callable[[float], None]
-"""Called after every update with the loss before it."""
-
 NEEDS_CLOSURE: Final = frozenset({"LBFGS"})
 """Optimizers that evaluate loss and gradient several times a step."""
+
+
+class Schedule:
+    """Changes the learning rate after every update.
+
+    Args:
+        scheduler: Of torch.optim.lr_scheduler.
+        with_loss: Whether it wants to know the loss before the update.
+    """
+
+    def __init__(self, scheduler: Any, *, with_loss: bool) -> None:  # noqa: ANN401  # torch has no common type
+        self._scheduler = scheduler
+        self._with_loss = with_loss
+        self._fields = cast("dict[str, object]", vars(scheduler))
+
+    def advance(self, loss: float) -> None:
+        """Set the rates of the next update; `loss` is the one before the last."""
+        self._scheduler.step(*[loss] if self._with_loss else [])
+
+    def state(self) -> dict[str, object]:
+        """Return what changes: numbers and lists of them; the rest was said by the spec."""
+        return {
+            name: value
+            for name, value in self._fields.items()
+            if value is None or isinstance(value, int | float | list)
+        }
+
+    def restore(self, state: Mapping[str, object]) -> None:
+        """Go on from a state; the optimizer's rates are the optimizer's own state."""
+        self._fields.update(state)
 
 
 def resolve_lr(optimizer: OptimizerSpec, problem: Problem) -> float:
@@ -60,5 +87,4 @@ def make_schedule(
     if scheduler.name == "OneCycleLR" and settings["total_steps"] is None:
         settings["total_steps"] = steps
     made: Any = getattr(torch.optim.lr_scheduler, scheduler.name)(optimizer, **settings)
-    advance: Schedule = made.step
-    return advance if scheduler.name == "ReduceLROnPlateau" else lambda _: made.step()
+    return Schedule(made, with_loss=scheduler.name == "ReduceLROnPlateau")

@@ -2,7 +2,9 @@
 
 import math
 from array import array
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from app.domain.history import Rows, stride_for
 from app.domain.result import Point, StopReason
@@ -63,6 +65,21 @@ class Watch:
         if self._is_mse:
             self._note_tolerance(row)
         return self._reason(row, best_step=self.best.step)
+
+    def state(self) -> dict[str, object]:
+        """Return what was noted so far."""
+        return {
+            "best": None if self.best is None else asdict(self.best),
+            "steps_to_tolerance": self.steps_to_tolerance,
+            "goal": self._goal,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+        best = state["best"]
+        self.best = None if best is None else Row(**best)
+        self.steps_to_tolerance = state["steps_to_tolerance"]
+        self._goal = state["goal"]
 
     def is_within_tolerance(self, row: Row) -> bool:
         """Tell whether a row's excess loss is within tolerance of row 0's; False unless mse."""

@@ -1,12 +1,22 @@
 #!lua flags=allow-oom
 -- Hands the oldest ready job of a queue to a worker.
--- Atomically: out of the ready set, status running, attempt and fence + 1, lease, event; what an
--- older attempt left (history, progress) is dropped, because this one starts at step 0. An attempt
--- that resumes from a checkpoint would keep both and be handed the checkpoint here.
+-- Atomically: out of the ready set, status running, attempt and fence + 1, lease, event; what older
+-- attempts left (history, progress) is cut back to their checkpoint, or dropped when there is none.
 -- ARGV: queue, worker, device, lease in ms, event data without its opening brace.
--- Returns {fence, fields, points or ""}, or false when nothing is ready.
+-- Returns {fence, fields, points or "", the checkpoint's fields}, or false when nothing is ready.
 local queue, worker, device = ARGV[1], ARGV[2], ARGV[3]
 local lease, data = tonumber(ARGV[4]), ARGV[5]
+
+local function return_to_checkpoint(id)
+  local found = redis.call('HMGET', checkpoint_key(id), 'run', 'step', 'progress')
+  if not found[1] then return forget_steps(id) end
+  local run, step = tonumber(found[1]), tonumber(found[2])
+  for later = run + 1, tonumber(redis.call('HGET', job_key(id), 'runs') or 0) - 1 do
+    redis.call('DEL', history_key(id, later))
+  end
+  cut_history(history_key(id, run), step)
+  redis.call('HSET', job_key(id), 'runs', run + 1, 'progress', found[3])
+end
 
 while true do
   local id = redis.call('ZRANGE', ready_key(queue), 0, 0)[1]
@@ -15,8 +25,8 @@ while true do
   local job = job_key(id)
   if redis.call('HGET', job, 'status') == 'queued' then
     local now = clock_ms()
-    for _, key in ipairs(history_keys(id)) do redis.call('DEL', key) end
-    redis.call('HDEL', job, 'runs', 'progress', 'engine')
+    return_to_checkpoint(id)
+    redis.call('HDEL', job, 'engine')
     local attempt = redis.call('HINCRBY', job, 'attempt', 1)
     local fence = redis.call('HINCRBY', job, 'fence', 1)
     redis.call('HINCRBY', job, 'fruitless', 1)
@@ -24,6 +34,7 @@ while true do
       'used', device, 'worker', worker)
     extend_lease(id, now, lease)
     emit(id, 'job.started', now, '{"attempt":' .. attempt .. ',' .. data)
-    return {fence, redis.call('HGETALL', job), redis.call('GET', points_key(id)) or ''}
+    return {fence, redis.call('HGETALL', job), redis.call('GET', points_key(id)) or '',
+      redis.call('HGETALL', checkpoint_key(id))}
   end
 end

@@ -14,6 +14,7 @@ local function job_key(id) return NS .. 'job:' .. id end
 local function events_key(id) return NS .. 'job:' .. id .. ':events' end
 local function points_key(id) return NS .. 'job:' .. id .. ':points' end
 local function history_key(id, run) return NS .. 'job:' .. id .. ':history:' .. run end
+local function checkpoint_key(id) return NS .. 'job:' .. id .. ':checkpoint' end
 local function gone_key(id) return NS .. 'gone:' .. id end
 local function memory_key(digest) return NS .. 'idempotency:' .. digest end
 local function ready_key(queue) return NS .. 'ready:' .. queue end
@@ -35,13 +36,30 @@ local function history_keys(id)
   return keys
 end
 
--- Every key that belongs to one job alone. A checkpoint key would be named here.
+-- Every key that belongs to one job alone.
 local function keys_of(id)
   local keys = history_keys(id)
   keys[#keys + 1] = job_key(id)
   keys[#keys + 1] = events_key(id)
   keys[#keys + 1] = points_key(id)
+  keys[#keys + 1] = checkpoint_key(id)
   return keys
+end
+
+local function forget_steps(id)
+  for _, key in ipairs(history_keys(id)) do redis.call('DEL', key) end
+  redis.call('DEL', checkpoint_key(id))
+  redis.call('HDEL', job_key(id), 'runs', 'progress')
+end
+
+-- Drops the blocks of a run that end after a step. The others are written anew, because a stream
+-- takes no id below one that it has deleted; seldom, and never after a drain.
+local function cut_history(key, step)
+  local top = redis.call('XREVRANGE', key, '+', '-', 'COUNT', 1)[1]
+  if not top or tonumber(string.match(top[1], '^%d+')) <= step + 1 then return end
+  local kept = redis.call('XRANGE', key, '-', (step + 1) .. '-0')
+  redis.call('DEL', key)
+  for _, entry in ipairs(kept) do redis.call('XADD', key, entry[1], unpack(entry[2])) end
 end
 
 local function publish(id, seq) redis.call('PUBLISH', NS .. 'bus', id .. ' ' .. seq) end

@@ -1,10 +1,10 @@
 #!lua flags=allow-oom
--- Appends history, moves the progress on and extends the lease, in one step. A checkpoint would be
--- written here too, so that it never disagrees with the history.
+-- Appends history, moves the progress on and extends the lease, in one step; a checkpoint is written
+-- here too, so that it never disagrees with the history.
 -- An entry's stream id is its last step + 1: a block that a worker sends twice, because the first
 -- answer was lost, is appended once, and readers find a step without decoding what is before it.
 -- ARGV: id, fence, lease in ms, run, last step + 1 or "", block, progress, place (run and step as
---       one rising number), "1" for a progress event or "".
+--       one rising number), "1" for a progress event or "", then field, value, ... of a checkpoint.
 -- Returns 1, or 0 when the lease is lost.
 local id, fence, lease, run = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local entry, block, progress = ARGV[5], ARGV[6], ARGV[7]
@@ -24,6 +24,9 @@ end
 redis.call('HSET', job, 'progress', progress)
 if place > tonumber(found[1] or 0) then
   redis.call('HSET', job, 'furthest', text(place), 'fruitless', 0)
+end
+if #ARGV > 9 then
+  redis.call('HSET', checkpoint_key(id), 'progress', progress, unpack(ARGV, 10))
 end
 extend_lease(id, now, lease)
 if event == '1' then emit(id, 'job.progress', now, progress) end

@@ -17,7 +17,7 @@ from app.store.connect import connect_async, connect_sync
 from app.store.jobs import JobStore, NewJob
 from app.store.recovery import Recovery
 from app.store.runs import RunStore
-from tests.unit.worker.scripted import ScriptedEngine
+from worker.contract import Engine
 from worker.runner import Runner
 
 T = TypeVar("T")
@@ -86,7 +86,7 @@ class TestDesk:
     def cancel(self, job_id: str = "j") -> JobRecord:
         return self.ask(lambda store: store.cancel(job_id))
 
-    def work(self, engine: ScriptedEngine, *, queue: str = "cpu", **changes: Any) -> str | None:
+    def work(self, engine: Engine, *, queue: str = "cpu", **changes: Any) -> str | None:
         """Let a runner take the next job."""
         runner = Runner(
             runs=self.runs,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from app.domain.data import Columns
+from app.domain.errors import CheckpointUnusable
 from app.domain.history import Rows
 from app.domain.result import EngineUsed, Exact, Problem, RunResult, StopReason, format_equation
 from app.domain.spec import ComparisonSpec, FitSpec
@@ -50,8 +51,16 @@ class ScriptedRun:
     between: Callable[[int], object] = field(default=lambda _: None)
     made: int = 0
 
+    def snapshot(self) -> bytes | None:
+        return b"%d" % self.made
+
+    def resume(self, snapshot: bytes) -> None:
+        if not snapshot.isdigit():
+            raise CheckpointUnusable("the checkpoint is damaged")
+        self.made = int(snapshot)
+
     def blocks(self) -> Iterator[Block]:
-        for number in range(self.num_blocks):
+        for number in range(self.made // 10, self.num_blocks):
             self.between(number)
             is_last = number == self.num_blocks - 1
             first, self.made = self.made + (number > 0), self.made + 10

@@ -8,11 +8,12 @@ import pytest
 from app.domain.errors import LeaseLost, StoreUnavailable
 from app.domain.events import EventType
 from app.domain.job import Progress
+from app.store.checkpoint import Checkpoint
 from app.store.runs import RunStore
 from tests.unit.worker.desk import TestDesk
 from tests.unit.worker.scripted import rows_between
 from worker import recorder as recorder_module
-from worker.recorder import FIRST_RECORD_SECONDS, RECORD_SECONDS, Recorder
+from worker.recorder import CHECKPOINT_SECONDS, FIRST_RECORD_SECONDS, RECORD_SECONDS, Recorder
 
 
 class Clock:
@@ -128,6 +129,76 @@ def test_backlog_is_written_in_pieces(
     assert list(desk.history().step) == list(range(150))
     assert desk.redis.xlen("{fit}:job:j:history:0") == 7
     assert steps_of_progress(desk) == [149]
+
+
+class Snapshots:
+    """Says where the recorder's caller stands, and counts how often it was asked."""
+
+    def __init__(self) -> None:
+        self.step = -1
+        self.asked: list[int] = []
+
+    def __call__(self) -> Checkpoint:
+        self.asked.append(self.step)
+        return Checkpoint(run=0, step=self.step, state=b"state")
+
+
+def kept_step(desk: TestDesk) -> int | None:
+    raw = desk.redis.hget("{fit}:job:j:checkpoint", "step")
+    return None if raw is None else int(raw)
+
+
+def test_checkpoint_is_made_each_second(desk: TestDesk, clock: Clock, recorder: Recorder) -> None:
+    snapshots = Snapshots()
+    for step in range(400):
+        clock.now = 100 + step / 100
+        snapshots.step = step
+        recorder.add(rows_between(step, step + 1), progress=progress_at(step), snapshot=snapshots)
+    gaps = [later - earlier for earlier, later in pairwise([0, *snapshots.asked])]
+
+    assert len(gaps) == 3
+    # Due after a second, and written with the next record.
+    slowest = 100 * (CHECKPOINT_SECONDS + RECORD_SECONDS)
+    assert all(100 * CHECKPOINT_SECONDS <= gap <= slowest + 1 for gap in gaps)
+    assert kept_step(desk) == snapshots.asked[-1]
+
+
+def test_flush_writes_the_checkpoint_that_it_is_given(desk: TestDesk, recorder: Recorder) -> None:
+    snapshots = Snapshots()
+    add(recorder, 0, 5)
+    recorder.flush()
+    assert kept_step(desk) is None
+    snapshots.step = 4
+    recorder.flush(snapshot=snapshots)
+
+    assert kept_step(desk) == 4
+    assert snapshots.asked == [4]
+    assert list(desk.history().step) == list(range(5))
+
+
+def test_checkpoint_goes_with_the_last_piece_of_a_backlog(
+    desk: TestDesk, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder_module, "ROWS_A_WRITE", 25)
+    snapshots = Snapshots()
+    for first in range(0, 100, 10):
+        add(recorder, first, first + 10)
+    snapshots.step = 99
+    recorder.flush(snapshot=snapshots)
+
+    assert snapshots.asked == [99]
+    assert kept_step(desk) == 99
+    assert list(desk.history().step) == list(range(100))
+
+
+def test_state_that_cannot_be_kept_costs_no_row(
+    desk: TestDesk, clock: Clock, recorder: Recorder
+) -> None:
+    clock.now += 10
+    recorder.add(rows_between(0, 5), progress=progress_at(4), snapshot=lambda: None)
+
+    assert kept_step(desk) is None
+    assert list(desk.history().step) == list(range(5))
 
 
 class Flaky(RunStore):

@@ -1,0 +1,10 @@
+#!lua flags=allow-oom
+-- Forgets what older attempts left, because this one cannot go on from it; a new version, no event.
+-- Atomically: history, progress and checkpoint go; any step of this attempt is a new one.
+-- ARGV: id, fence. Returns 1, or 0 when the lease is lost.
+local id, fence = ARGV[1], ARGV[2]
+if not is_held(id, fence) then return 0 end
+forget_steps(id)
+redis.call('HDEL', job_key(id), 'furthest')
+touch(id)
+return 1
