@@ -17,7 +17,7 @@ BANNED: Final = frozenset(
 """The glossary has a better word for each."""
 ALLOWED: Final = re.compile(r"^(model_\w+|_EPOCH)$")
 """pydantic's own names, and the instant from which Unix counts."""
-HOME: Final = re.compile(r"/(work|home|root|Users|farm|opt/pypi|opt/wheels)/[A-Za-z.]")
+HOME: Final = re.compile(r"/(home|root|Users)/[A-Za-z.]")
 
 
 def name_of(path: Path) -> str:
