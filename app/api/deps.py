@@ -52,23 +52,5 @@ async def get_store(rooms: RoomsDep) -> JobStore:
     return rooms.store
 
 
-async def get_feed(rooms: RoomsDep) -> Feed:
-    """Return the feed of this process."""
-    return rooms.feed
-
-
-async def get_service(rooms: RoomsDep) -> Service:
-    """Return the service of this process."""
-    return rooms.service
-
-
-async def get_renderer(rooms: RoomsDep) -> Renderer:
-    """Return the renderer of this process."""
-    return rooms.renderer
-
-
 SettingsDep = Annotated[Settings, Depends(get_settings)]
 StoreDep = Annotated[JobStore, Depends(get_store)]
-FeedDep = Annotated[Feed, Depends(get_feed)]
-ServiceDep = Annotated[Service, Depends(get_service)]
-RendererDep = Annotated[Renderer, Depends(get_renderer)]
