@@ -62,6 +62,13 @@ class Recovery:
             retryable=True,
             suggestion="Look at the workers' log, then rerun the job",
         )
+        alien = JobError(
+            type=JobErrorType.WORKER_LOST,
+            detail=f"The job began anew more than {settings.max_fruitless_attempts} times, each "
+            "time on a worker that could not go on from the checkpoint of the one before",
+            retryable=True,
+            suggestion="Give all workers of this queue the same torch and processor, then rerun it",
+        )
         late = JobError(
             type=JobErrorType.QUEUE_TIME_EXCEEDED,
             detail=f"No worker took the job within {settings.queue_timeout_seconds} s",
@@ -78,6 +85,8 @@ class Recovery:
             lost.model_dump_json(),
             late.model_dump_json(),
             _MOST_WAKE_UPS,
+            round(settings.lease_seconds * 1000),
+            alien.model_dump_json(),
         )
 
     def round(self) -> Repairs:

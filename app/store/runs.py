@@ -4,6 +4,7 @@ Every write names the attempt's fence and is refused once another attempt may ha
 not know what a run computes.
 """
 
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -25,6 +26,8 @@ from app.store.scripts import Argument, Scripts, times_of
 _STEPS_A_RUN: Final = 1_000_000_000
 """More than a run may make: run * this + step rises through a whole job."""
 
+_NONCE_BYTES: Final = 8
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
@@ -34,7 +37,7 @@ class Claim:
         record: The job as it was claimed.
         columns: The stored points; None when the spec says what the points are.
         attempt: Number of this try, from 1, for people; a drained attempt gives its number back.
-        fence: Number of the claim; rises with every claim and never falls, so it fences.
+        fence: Names the claim, and no other one of any time: a rising number and a nonce.
         worker: Who claimed.
         checkpoint: Where an older attempt stood; history and progress reach as far.
     """
@@ -42,7 +45,7 @@ class Claim:
     record: JobRecord
     columns: Columns | None
     attempt: int
-    fence: int
+    fence: str
     worker: str
     checkpoint: Checkpoint | None = None
 
@@ -70,7 +73,8 @@ class RunStore:
             device: The device that it will run on.
         """
         data = f'"worker":{codec.to_json(worker)},"device":{codec.to_json(device)}}}'
-        reply = self._scripts.run("claim", queue, worker, device, self._lease_ms, data)
+        nonce = secrets.token_hex(_NONCE_BYTES)
+        reply = self._scripts.run("claim", queue, worker, device, self._lease_ms, nonce, data)
         if reply is None:
             return None
         fence, flat, points, kept = reply
@@ -79,7 +83,7 @@ class RunStore:
             record=record,
             columns=columns_from_bytes(points) if points else None,
             attempt=record.attempt,
-            fence=fence,
+            fence=fence.decode(),
             worker=worker,
             checkpoint=decode_checkpoint(codec.pairs(kept)) if kept else None,
         )
@@ -102,7 +106,7 @@ class RunStore:
             status, fence, asked = self._redis.hmget(
                 self._keys.job(claim.record.id), ["status", "fence", "cancel_requested_at_ms"]
             )
-        self._check(claim, int(status == b"running" and fence == b"%d" % claim.fence))
+        self._check(claim, int(status == b"running" and fence == claim.fence.encode()))
         return asked is not None
 
     def describe(self, claim: Claim, *, device: DeviceUsed, engine: EngineUsed) -> None:
@@ -212,7 +216,7 @@ class RunStore:
             )
 
 
-def _fence(claim: Claim) -> tuple[str, int]:
+def _fence(claim: Claim) -> tuple[str, str]:
     return claim.record.id, claim.fence
 
 

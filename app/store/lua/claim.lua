@@ -2,10 +2,12 @@
 -- Hands the oldest ready job of a queue to a worker.
 -- Atomically: out of the ready set, status running, attempt and fence + 1, lease, event; what older
 -- attempts left (history, progress) is cut back to their checkpoint, or dropped when there is none.
--- ARGV: queue, worker, device, lease in ms, event data without its opening brace.
+-- The fence is a number that rises and a nonce: a Redis that has forgotten its last second, by a
+-- failover or a power cut, counts to the same number again, and the older holder must not pass.
+-- ARGV: queue, worker, device, lease in ms, nonce, event data without its opening brace.
 -- Returns {fence, fields, points or "", the checkpoint's fields}, or false when nothing is ready.
 local queue, worker, device = ARGV[1], ARGV[2], ARGV[3]
-local lease, data = tonumber(ARGV[4]), ARGV[5]
+local lease, nonce, data = tonumber(ARGV[4]), ARGV[5], ARGV[6]
 
 local function return_to_checkpoint(id)
   local found = redis.call('HMGET', checkpoint_key(id), 'run', 'step', 'progress')
@@ -28,9 +30,10 @@ while true do
     return_to_checkpoint(id)
     redis.call('HDEL', job, 'engine')
     local attempt = redis.call('HINCRBY', job, 'attempt', 1)
-    local fence = redis.call('HINCRBY', job, 'fence', 1)
+    local number = tonumber(string.match(redis.call('HGET', job, 'fence'), '^%d+')) + 1
+    local fence = number .. '-' .. nonce
     redis.call('HINCRBY', job, 'fruitless', 1)
-    redis.call('HSET', job, 'status', 'running', 'started_at_ms', text(now),
+    redis.call('HSET', job, 'status', 'running', 'started_at_ms', text(now), 'fence', fence,
       'used', device, 'worker', worker)
     extend_lease(id, now, lease)
     emit(id, 'job.started', now, '{"attempt":' .. attempt .. ',' .. data)

@@ -3,16 +3,21 @@
 -- Atomically, at most `most` of each kind: jobs whose lease has lapsed go back to their place in the
 -- queue, end as cancelled when that was asked for, or fail when too many attempts made no new step;
 -- jobs that waited too long fail; forgotten jobs leave the index.
+-- A clock that was set back leaves ends of leases, and of the election, that lie too far ahead:
+-- nothing ends later than its own length from now.
 -- ARGV: token, election in ms, most, fruitless bound, queue timeout in ms, retention, memory and
---       grave in ms, error when lost, error when late, most wake-ups.
+--       grave in ms, error when lost, error when late, most wake-ups, lease in ms, error when
+--       started over too often.
 -- Returns {} when another one is elected, else
 --         {requeued, lost, cancelled, late, trimmed, queue, wake-ups, queue, wake-ups, ...}.
 local token, election, most = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local bound, timeout, times = tonumber(ARGV[4]), tonumber(ARGV[5]), times_from(6)
 local lost_error, late_error, burst = ARGV[9], ARGV[10], tonumber(ARGV[11])
+local lease, alien_error = tonumber(ARGV[12]), ARGV[13]
 
 local elected = redis.call('GET', NS .. 'recovery')
-if elected and elected ~= token then return {} end
+local is_other = elected and elected ~= token
+if is_other and redis.call('PTTL', NS .. 'recovery') <= tonumber(election) then return {} end
 redis.call('SET', NS .. 'recovery', token, 'PX', election)
 
 local now = clock_ms()
@@ -23,8 +28,14 @@ local function fail(id, problem)
   end_job(id, 'failed', now, times, problem)
 end
 
+local ahead = '(' .. text(now + lease)
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', LEASES, ahead, '+inf', 'LIMIT', 0, most)) do
+  extend_lease(id, now, lease)
+end
+
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', text(now), 'LIMIT', 0, most)) do
-  local found = redis.call('HMGET', job_key(id), 'status', 'fruitless', 'cancel_requested_at_ms')
+  local found = redis.call('HMGET', job_key(id), 'status', 'fruitless', 'cancel_requested_at_ms',
+    'start_overs')
   if found[1] ~= 'running' then
     redis.call('ZREM', LEASES, id)
   elseif found[3] then
@@ -32,6 +43,9 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', text(now), 'LIMI
     cancelled = cancelled + 1
   elseif tonumber(found[2]) >= bound then
     fail(id, lost_error)
+    lost = lost + 1
+  elseif tonumber(found[4] or 0) > bound then
+    fail(id, alien_error)
     lost = lost + 1
   else
     requeue(id, now, 'worker-lost')

@@ -1,0 +1,117 @@
+"""A Redis whose clock was set back, or that has forgotten its last second, misleads nobody."""
+
+import pytest
+from redis import Redis
+
+from app.domain.errors import JobErrorType, LeaseLost
+from app.domain.job import Status
+from app.settings import Settings
+from app.store.jobs import JobStore
+from app.store.recovery import Recovery
+from app.store.runs import RunStore
+from tests.store.samples import KEYS, claim_from, lapse, make_job, make_outcome, make_rows, write
+
+_HOUR_MS = 3_600_000
+
+
+def _clock_ms(redis: Redis) -> int:
+    seconds, microseconds = redis.time()
+    return int(seconds) * 1000 + int(microseconds) // 1000
+
+
+async def test_a_lease_from_before_the_clock_was_set_back_lapses_all_the_same(
+    store: JobStore, runs: RunStore, recovery: Recovery, redis: Redis, settings: Settings
+) -> None:
+    await store.create(make_job("one"))
+    claim_from(runs)
+    redis.zadd(f"{KEYS.prefix}leases", {"one": _clock_ms(redis) + _HOUR_MS})
+
+    recovery.round()
+
+    left_ms = (redis.zscore(f"{KEYS.prefix}leases", "one") or 0) - _clock_ms(redis)
+    assert 0 < left_ms <= settings.lease_seconds * 1000
+
+
+async def test_a_live_lease_of_full_length_is_not_cut(
+    store: JobStore, runs: RunStore, recovery: Recovery, redis: Redis
+) -> None:
+    await store.create(make_job("one"))
+    claim_from(runs)
+    before = redis.zscore(f"{KEYS.prefix}leases", "one")
+
+    recovery.round()
+
+    assert redis.zscore(f"{KEYS.prefix}leases", "one") == before
+
+
+async def test_an_election_from_before_the_clock_was_set_back_is_over(
+    redis: Redis, settings: Settings
+) -> None:
+    first, second = Recovery(redis, settings), Recovery(redis, settings)
+    assert first.round().is_elected
+    assert not second.round().is_elected
+    redis.pexpire(f"{KEYS.prefix}recovery", _HOUR_MS)
+
+    assert second.round().is_elected
+
+
+async def test_a_holder_whose_claim_was_forgotten_may_not_write(
+    store: JobStore, runs: RunStore, redis: Redis
+) -> None:
+    await store.create(make_job("one"))
+    kept = {key: redis.dump(key) for key in (KEYS.job("one"), KEYS.events("one"))}
+    forgotten = claim_from(runs, worker="before")
+    # What a failover to a replica that lags by one claim leaves behind.
+    for key, value in kept.items():
+        redis.restore(key, 0, value, replace=True)
+    redis.zrem(f"{KEYS.prefix}leases", "one")
+    redis.zadd(KEYS.ready("cpu"), {"one": 1})
+    held = claim_from(runs, worker="after")
+
+    assert held.attempt == forgotten.attempt
+    for write_late in (
+        lambda: runs.renew(forgotten),
+        lambda: write(runs, forgotten, make_rows(0, 5)),
+        lambda: runs.is_cancel_requested(forgotten),
+        lambda: runs.release(forgotten),
+        lambda: runs.finish(forgotten, status=Status.SUCCEEDED, outcome=make_outcome(), error=None),
+    ):
+        with pytest.raises(LeaseLost):
+            write_late()
+    write(runs, held, make_rows(0, 5))
+    assert (await store.get("one")).status is Status.RUNNING
+
+
+async def test_workers_that_cannot_read_each_others_checkpoints_do_not_pass_a_job_for_ever(
+    store: JobStore, runs: RunStore, recovery: Recovery, redis: Redis, settings: Settings
+) -> None:
+    await store.create(make_job("one"))
+    lost = 0
+    for _ in range(settings.max_fruitless_attempts + 1):
+        claim = claim_from(runs)
+        runs.start_over(claim)
+        write(runs, claim, make_rows(0, 10))
+        lapse(redis, "one")
+        assert lost == 0
+        lost = recovery.round().lost
+
+    record = await store.get("one")
+
+    assert lost == 1
+    assert record.error is not None
+    assert record.error.type is JobErrorType.WORKER_LOST
+    assert "began anew" in record.error.detail
+
+
+async def test_one_start_over_is_forgiven(
+    store: JobStore, runs: RunStore, recovery: Recovery, redis: Redis, settings: Settings
+) -> None:
+    await store.create(make_job("one"))
+    for attempt in range(2 * settings.max_fruitless_attempts):
+        claim = claim_from(runs)
+        if attempt == 0:
+            runs.start_over(claim)
+        write(runs, claim, make_rows(0, 10 + attempt))
+        lapse(redis, "one")
+
+        assert recovery.round().requeued == 1
