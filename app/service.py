@@ -1,10 +1,13 @@
 """What clients can do with jobs: the one room that uses store and queue together."""
 
 import hashlib
+import math
+import random
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, cast
+from statistics import fmean
+from typing import Final
 
 from app.domain.data import (
     INLINE_ECHO_POINTS,
@@ -13,24 +16,24 @@ from app.domain.data import (
     Generated,
     JobData,
     Preset,
-    StoredColumns,
     store_columns,
 )
 from app.domain.errors import DeviceUnavailable, Flaw, InvalidSpec, LookupFailed, QueueFull
+from app.domain.extension import extend_spec
 from app.domain.ids import ID_RULE, is_job_id, make_job_id
-from app.domain.job import JobRecord, Warn, WorkerInfo
+from app.domain.job import JobRecord
 from app.domain.parse import ParsedSpec, count_points, parse_spec, remark
-from app.domain.presets import COMPARISON_PRESETS
+from app.domain.rerun import merge_spec
 from app.domain.result import DeviceUsed
+from app.domain.routing import choose_device, device_warnings, may_want_cuda
 from app.domain.spec import ComparisonSpec, FitSpec, fits_float32
 from app.queue import Wake
 from app.settings import Settings
-from app.store.jobs import Created, JobStore, NewJob
+from app.store.jobs import JobStore
+from app.store.submission import Created, NewJob
 
-CUDA_PAYS_FROM_POINTS: Final = 200_000
-"""Below, the launches of a step's kernels cost more than a CPU core's whole step (estimate)."""
-
-_RETRY_DEVICE_SECONDS: Final = 30
+_UNKNOWN_RELIEF_SECONDS: Final = 5
+_LONGEST_RELIEF_SECONDS: Final = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +73,9 @@ class Service:
         *,
         job_id: str | None = None,
         idempotency_key: str | None = None,
+        client: str = "",
         rerun_of: str | None = None,
+        extends: str | None = None,
     ) -> Created:
         """Accept a job: when this returns, it is in the store and will end.
 
@@ -78,12 +83,14 @@ class Service:
             parsed: What to run.
             job_id: The client's own id; a repeat with the same spec finds the same job.
             idempotency_key: A repeat with the same spec finds the same job.
+            client: Who asks, where several share the queue.
             rerun_of: The job that this one repeats.
+            extends: The job from whose end this one goes on.
 
         Raises:
             InvalidSpec: The data belong to a job that is not there, or the id is no id.
             DeviceUnavailable: No live worker has the device and the spec says "fail".
-            QueueFull: Too many jobs wait.
+            QueueFull: Too many jobs wait; ShareFull when they are the client's own.
             IdConflict: The id belongs to a job with another spec.
             IdempotencyKeyReused: The key belongs to a job with another spec.
             StoreUnavailable: Redis is away; the job may or may not have been accepted, so repeat
@@ -93,7 +100,8 @@ class Service:
             detail = f"A job's id is {ID_RULE}"
             raise InvalidSpec((Flaw(pointer="", code="invalid-id", detail=detail),))
         parsed, points = await self._fetch_points(parsed)
-        job = _make_job(parsed, job_id=job_id, points=points, rerun_of=rerun_of)
+        job = _make_job(parsed, job_id=job_id, points=points)
+        job = replace(job, client=client, rerun_of=rerun_of, extends=extends)
         own_id = job_id is not None
         try:
             job = _send(job, to=await self._route(parsed.spec))
@@ -105,7 +113,11 @@ class Service:
                 )
             except QueueFull:
                 raise refusal from None
-        created = await self._store.create(job, idempotency_key=idempotency_key, own_id=own_id)
+        try:
+            created = await self._store.create(job, idempotency_key=idempotency_key, own_id=own_id)
+        except QueueFull as full:
+            full.retry_after_seconds = await self._find_relief(job.device.queue)
+            raise
         if created.is_new:
             self._wake(job.device.queue)
         return created
@@ -115,7 +127,12 @@ class Service:
         return await self._store.cancel(job_id)
 
     async def rerun(
-        self, job_id: str, overrides: object, *, idempotency_key: str | None = None
+        self,
+        job_id: str,
+        overrides: object,
+        *,
+        idempotency_key: str | None = None,
+        client: str = "",
     ) -> Created:
         """Submit a finished or running job's spec again, with some fields changed.
 
@@ -124,6 +141,7 @@ class Service:
             overrides: A body as for submit; its fields replace the old ones, `stop` and an
                 optimizer without a name are merged field by field.
             idempotency_key: As for submit.
+            client: As for submit.
 
         Raises:
             JobNotFound: There is no such job.
@@ -131,7 +149,40 @@ class Service:
         """
         record = await self._store.get(job_id)
         parsed = parse_spec(merge_spec(record, overrides), kind=record.spec.kind)
-        return await self.submit(parsed, idempotency_key=idempotency_key, rerun_of=job_id)
+        return await self.submit(
+            parsed, idempotency_key=idempotency_key, client=client, rerun_of=job_id
+        )
+
+    async def extend(
+        self,
+        job_id: str,
+        changes: object,
+        *,
+        idempotency_key: str | None = None,
+        client: str = "",
+    ) -> Created:
+        """Submit a job that goes on where a fit has ended, with the fit's history before it.
+
+        Args:
+            job_id: The fit.
+            changes: How many steps more, and little else: see domain/extension.
+            idempotency_key: As for submit.
+            client: As for submit.
+
+        Raises:
+            JobNotFound: There is no such job.
+            JobNotFinished: It has not ended.
+            InvalidSpec: It cannot go on, or as for submit.
+        """
+        parsed = extend_spec(await self._store.get(job_id), changes)
+        return await self.submit(
+            parsed, idempotency_key=idempotency_key, client=client, extends=job_id
+        )
+
+    async def _find_relief(self, queue: str) -> int:
+        """Return in how many seconds a place in the queue will be free, as far as one can tell."""
+        workers = [worker for worker in await self._store.workers() if worker.queue == queue]
+        return estimate_relief(await self._store.durations(queue), workers=len(workers))
 
     async def _fetch_points(self, parsed: ParsedSpec) -> tuple[ParsedSpec, bytes | None]:
         """Put stored points in the place of many inline ones, or of another job's."""
@@ -160,96 +211,13 @@ class Service:
     async def _route(self, spec: FitSpec | ComparisonSpec) -> DeviceUsed:
         """Choose the queue; only a spec that may want a GPU costs a look at the workers."""
         points = count_points(spec) or 0
-        if spec.device == "cpu":
-            return DeviceUsed(requested="cpu", queue="cpu", reason="the spec says cpu")
-        if spec.device == "auto" and points < CUDA_PAYS_FROM_POINTS:
-            reason = f"{points} points are faster on cpu" if points > 1 else "one point runs on cpu"
-            return DeviceUsed(requested="auto", queue="cpu", reason=reason)
-        return _choose_device(spec, points, await self._store.workers())
-
-
-def _choose_device(
-    spec: FitSpec | ComparisonSpec, points: int, workers: tuple[WorkerInfo, ...]
-) -> DeviceUsed:
-    """Route a spec that may run on a GPU.
-
-    Raises:
-        DeviceUnavailable: The spec demands a device that no live worker has.
-    """
-    has_cuda = any(_has_device(worker, spec.device) for worker in workers)
-    if spec.device == "auto":
-        queue, reason = (
-            ("cuda", f"{points} points are faster on cuda")
-            if has_cuda
-            else ("cpu", "no cuda worker is live")
-        )
-        return DeviceUsed(requested="auto", queue=queue, reason=reason)
-    if has_cuda:
-        return DeviceUsed(requested=spec.device, queue="cuda", reason="the spec says cuda")
-    if spec.if_unavailable == "cpu":
-        reason = 'no cuda worker is live and the spec says "if_unavailable": "cpu"'
-        return DeviceUsed(requested=spec.device, queue="cpu", reason=reason)
-    if spec.if_unavailable == "queue":
-        reason = "the spec says cuda; it waits until a cuda worker comes"
-        return DeviceUsed(requested=spec.device, queue="cuda", reason=reason)
-    raise DeviceUnavailable(
-        f"No live worker has {spec.device}: start a cuda worker, or send "
-        '"if_unavailable": "queue" to wait for one, or "cpu" to run there',
-        retry_after_seconds=_RETRY_DEVICE_SECONDS,
-    )
-
-
-def _has_device(worker: WorkerInfo, wanted: str) -> bool:
-    """Tell whether a worker has a GPU, or that very one when the spec names it (cuda:N)."""
-    names = {device.split()[0] for device in worker.devices}
-    return worker.queue == "cuda" and (wanted in names if ":" in wanted else bool(names))
+        workers = await self._store.workers() if may_want_cuda(spec, points) else ()
+        return choose_device(spec, points, workers)
 
 
 def make_fingerprint(spec: FitSpec | ComparisonSpec) -> str:
     """Return the SHA-256 of the resolved spec: equal for specs that run the same."""
     return hashlib.sha256(spec.model_dump_json().encode()).hexdigest()
-
-
-def merge_spec(record: JobRecord, overrides: object) -> dict[str, Any]:
-    """Return the body that a rerun stands for.
-
-    Raises:
-        InvalidSpec: The overrides are no object.
-    """
-    if not isinstance(overrides, Mapping):
-        detail = 'Give an object with the fields to change, e.g. {"lr": 0.1}'
-        raise InvalidSpec((Flaw(pointer="", code="wrong-type", detail=detail),))
-    body = record.spec.model_dump(mode="json")
-    if isinstance(record.spec.data, StoredColumns):
-        body["data"] = {"job": record.id}
-    changes = dict(cast("Mapping[str, Any]", overrides))
-    if isinstance(record.spec, FitSpec):
-        _merge_optimizer(body, changes)
-    else:
-        _change_preset(body, changes)
-    stop = changes.get("stop")
-    if isinstance(stop, Mapping):
-        changes["stop"] = {**body["stop"], **cast("Mapping[str, Any]", stop)}
-    return {**body, **changes}
-
-
-def _change_preset(body: dict[str, Any], changes: Mapping[str, Any]) -> None:
-    """Let another preset bring its own fields, which the old ones would hide."""
-    name = changes.get("preset")
-    if isinstance(name, str) and name in COMPARISON_PRESETS:
-        for field in COMPARISON_PRESETS[name][1]:
-            body.pop(field, None)
-
-
-def _merge_optimizer(body: dict[str, Any], changes: dict[str, Any]) -> None:
-    """Let a bare learning rate or hyperparameter keep the rest of the old optimizer."""
-    old = dict(body["optimizer"])
-    if "lr" in changes or "learning_rate" in changes:
-        del old["lr"]
-    body["optimizer"] = old
-    new = changes.get("optimizer")
-    if isinstance(new, Mapping) and "name" not in new:
-        changes["optimizer"] = {**old, **cast("Mapping[str, Any]", new)}
 
 
 def _pin_seed(spec: FitSpec | ComparisonSpec) -> Data:
@@ -264,7 +232,10 @@ def _pin_seed(spec: FitSpec | ComparisonSpec) -> Data:
 
 def _with_data(parsed: ParsedSpec, data: object) -> ParsedSpec:
     spec = parsed.spec.model_copy(update={"data": data})
-    return ParsedSpec(spec=spec, defaulted=parsed.defaulted, warnings=remark(spec))
+    remarks = remark(spec)
+    known = {warning.code for warning in remarks}
+    others = tuple(warning for warning in parsed.warnings if warning.code not in known)
+    return ParsedSpec(spec=spec, defaulted=parsed.defaulted, warnings=(*remarks, *others))
 
 
 def _check_float32(spec: FitSpec | ComparisonSpec, data: object) -> None:
@@ -274,9 +245,25 @@ def _check_float32(spec: FitSpec | ComparisonSpec, data: object) -> None:
         raise InvalidSpec((Flaw(pointer="/data/job", code="out-of-range", detail=detail),))
 
 
-def _make_job(
-    parsed: ParsedSpec, *, job_id: str | None, points: bytes | None, rerun_of: str | None
-) -> NewJob:
+def estimate_relief(durations: Sequence[float], *, workers: int) -> int:
+    """Return after how many seconds it is worth asking a full queue again.
+
+    One worker frees a place each time that a job ends. Spread over as long again, so that the
+    clients that were refused together do not come back together.
+
+    Args:
+        durations: How many seconds each of the last jobs ran.
+        workers: Live workers of the queue.
+    """
+    if not durations or not workers:
+        return _UNKNOWN_RELIEF_SECONDS
+    pause = fmean(durations) / workers
+    # No secret: any spread will do.
+    spread = random.uniform(pause, 2 * pause)  # noqa: S311
+    return min(max(1, math.ceil(spread)), _LONGEST_RELIEF_SECONDS)
+
+
+def _make_job(parsed: ParsedSpec, *, job_id: str | None, points: bytes | None) -> NewJob:
     """Return the job that a submit asks for, not yet sent to a device."""
     requested = parsed.spec.device
     return NewJob(
@@ -287,15 +274,8 @@ def _make_job(
         warnings=parsed.warnings,
         device=DeviceUsed(requested=requested, queue="cuda", reason="no worker has it"),
         points=points,
-        rerun_of=rerun_of,
     )
 
 
 def _send(job: NewJob, *, to: DeviceUsed) -> NewJob:
-    return replace(job, device=to, warnings=(*job.warnings, *_device_warnings(to)))
-
-
-def _device_warnings(device: DeviceUsed) -> tuple[Warn, ...]:
-    if device.requested.startswith("cuda") and device.queue == "cpu":
-        return (Warn(code="device-fell-back", message=f"Runs on cpu: {device.reason}"),)
-    return ()
+    return replace(job, device=to, warnings=(*job.warnings, *device_warnings(to)))

@@ -55,8 +55,8 @@ class Run(Protocol):
     def snapshot(self) -> bytes | None:
         """Return all that the next block depends on, as it stands after the last one.
 
-        Not for a run that has stopped by itself. None when it would be larger than a checkpoint may
-        be.
+        Of a run that has stopped by itself, it is where one with more steps goes on. None when it
+        would be larger than a checkpoint may be.
         """
         ...
 

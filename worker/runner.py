@@ -214,9 +214,28 @@ class Runner:
             run=index,
             step=step,
             state=state,
-            results=tuple(attempt.results),
+            results=tuple(attempt.results[:index]),
             seconds=self.clock() - attempt.started,
         )
+
+    def _last_snapshot(self, attempt: _Attempt) -> Snapshot | None:
+        """Return what a fit can be extended from, None where there is no line to go on from."""
+        if isinstance(attempt.claim.record.spec, ComparisonSpec) or not attempt.results:
+            return None
+        end = attempt.results[0]
+        if attempt.prepared is None or end.a is None:
+            return None
+        run = attempt.prepared.runs[0]
+
+        def snapshot() -> Checkpoint | None:
+            try:
+                return self._snapshot(attempt, 0, run, step=end.steps)
+            except EngineFault as fault:
+                # The answer is there; a fit that cannot be extended is begun again instead.
+                _LOG.warning("job.no_last_checkpoint", extra=fields(detail=fault.detail))
+                return None
+
+        return snapshot
 
     def _flush(self, attempt: _Attempt, *, before: int) -> None:
         """Write all of the run that has ended, and that the next one has not begun."""
@@ -268,7 +287,7 @@ class Runner:
     def _finish(self, attempt: _Attempt, status: Status, error: JobError | None) -> None:
         """Write everything that is known, then the terminal status."""
         outcome = _make_outcome(attempt)
-        self._insist(attempt.recorder.flush)
+        self._insist(partial(attempt.recorder.flush, snapshot=self._last_snapshot(attempt)))
         self._insist(
             lambda: self.runs.finish(attempt.claim, status=status, outcome=outcome, error=error)
         )

@@ -1,4 +1,4 @@
-"""Routes that make jobs: POST, PUT, the short aliases /fit and /compare, and rerun."""
+"""Routes that make jobs: POST, PUT, the short aliases /fit and /compare, rerun and extend."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from app.api.asked import IdText, JobId
 from app.api.body import RawSpec
 from app.api.deps import Rooms, RoomsDep
 from app.api.errors import responses
+from app.api.security import client_of
 from app.api.show import Wish, WishDep, answer_job
 from app.api.spec_schema import spec_body
 from app.api.view import JOB_PATH, JOBS_PATH, dry_run_object
@@ -25,17 +26,20 @@ from app.domain.errors import (
     InvalidParameter,
     InvalidSpec,
     JobExpired,
+    JobNotFinished,
     JobNotFound,
     MalformedJson,
     NotAcceptable,
     PayloadTooLarge,
     QueueFull,
+    ShareFull,
     StoreUnavailable,
     UnsupportedMediaType,
 )
+from app.domain.extension import extend_spec
 from app.domain.parse import ParsedSpec, parse_spec
-from app.service import merge_spec
-from app.store.jobs import Created
+from app.domain.rerun import merge_spec
+from app.store.submission import Created
 
 router = APIRouter(tags=["jobs"])
 
@@ -53,6 +57,7 @@ REFUSALS: Final[dict[int | str, dict[str, Any]]] = responses(
     UnsupportedMediaType,
     InvalidSpec,
     IdempotencyKeyReused,
+    ShareFull,
     QueueFull,
     DeviceUnavailable,
     StoreUnavailable,
@@ -105,7 +110,9 @@ class Posted:
         parsed = await _parse(self.raw, kind=kind)
         if self.is_dry_run:
             return await self.preview(parsed)
-        created = await self.rooms.service.submit(parsed, job_id=job_id, idempotency_key=self.key)
+        created = await self.rooms.service.submit(
+            parsed, job_id=job_id, idempotency_key=self.key, client=client_of(self.request)
+        )
         return await self.answer(created, wait)
 
     async def rerun(self, wait: Wait, *, job_id: str) -> Response:
@@ -114,7 +121,18 @@ class Posted:
             record = await self.rooms.store.get(job_id)
             body = merge_spec(record, self.raw)
             return await self.preview(parse_spec(body, kind=record.spec.kind))
-        created = await self.rooms.service.rerun(job_id, self.raw, idempotency_key=self.key)
+        created = await self.rooms.service.rerun(
+            job_id, self.raw, idempotency_key=self.key, client=client_of(self.request)
+        )
+        return await self.answer(created, wait)
+
+    async def extend(self, wait: Wait, *, job_id: str) -> Response:
+        """Submit a job that goes on where a fit has ended, or preview it."""
+        if self.is_dry_run:
+            return await self.preview(extend_spec(await self.rooms.store.get(job_id), self.raw))
+        created = await self.rooms.service.extend(
+            job_id, self.raw, idempotency_key=self.key, client=client_of(self.request)
+        )
         return await self.answer(created, wait)
 
     async def preview(self, parsed: ParsedSpec) -> Response:
@@ -210,6 +228,17 @@ async def batch(posted: PostedDep, wait: PatientWaitDep) -> Response:
 async def rerun_job(job_id: JobId, posted: PostedDep, wait: WaitDep) -> Response:
     """Run a job's spec again as a new job, with the body's fields in place of the old ones."""
     return await posted.rerun(wait, job_id=job_id)
+
+
+@router.post(
+    f"{JOB_PATH}/extend",
+    status_code=202,
+    responses={**_ANSWERS, **responses(JobNotFound, JobExpired, JobNotFinished)},
+    openapi_extra=spec_body("extension"),
+)
+async def extend_job(job_id: JobId, posted: PostedDep, wait: WaitDep) -> Response:
+    """Go on where a fit has ended, for `steps` more, as a new job with the whole history."""
+    return await posted.extend(wait, job_id=job_id)
 
 
 async def _parse(raw: object, *, kind: str | None) -> ParsedSpec:

@@ -40,6 +40,7 @@ STATUSES: Final[Mapping[str, int]] = {
     "unsupported-media-type": 415,
     "validation": 422,
     "idempotency-key-reused": 422,
+    "too-many-requests": 429,
     "internal": 500,
     "queue-full": 503,
     "device-unavailable": 503,

@@ -191,6 +191,15 @@ _STATE_PROBLEMS: Final[Mapping[str, ProblemText]] = {
         request="curl -d '{}' {base}/v1/jobs",
         detail="10000 jobs are waiting, and no more may",
     ),
+    "too-many-requests": ProblemText(
+        title="Your key has its share of the queue",
+        meaning="One key may not have more waiting jobs than there are places still free.",
+        cause="This key submits faster than the workers run; others must find room as well.",
+        fix="Retry after the seconds in Retry-After, cancel jobs that wait, or start more workers.",
+        request="curl -H 'Authorization: Bearer <key>' -d '{}' {base}/v1/jobs",
+        detail="Your key has 5000 of the 10000 places in the queue, and a key may not have more "
+        "than are still free: wait for some of your jobs, or cancel them",
+    ),
     "device-unavailable": ProblemText(
         title="No live worker has the device",
         meaning="The spec demands a device that no live worker serves.",

@@ -26,8 +26,14 @@ def digests_of(api_keys: str) -> tuple[bytes, ...]:
     return tuple(sha256(key.encode()).digest() for key in keys if key)
 
 
+_CLIENT_DIGITS: Final = 16
+"""Of a key's SHA-256: enough to tell clients apart, nothing to find the key by."""
+
+
 async def require_key(request: Request, settings: SettingsDep) -> None:
     """Let a request pass whose bearer key is one of ours, or all when there are none.
+
+    Where there are several keys, each is a client with a share of the queue: see `client_of`.
 
     Raises:
         Unauthorized: No key, or one that is not known.
@@ -42,6 +48,14 @@ async def require_key(request: Request, settings: SettingsDep) -> None:
     matches = [hmac.compare_digest(given, digest) for digest in known]
     if scheme.lower() != "bearer" or not any(matches):
         raise Unauthorized("Send the header Authorization: Bearer <key>")
+    if len(known) > 1:
+        request.state.client = given.hex()[:_CLIENT_DIGITS]
+
+
+def client_of(request: Request) -> str:
+    """Return who asks, by the digest of the key; "" where there is but one client."""
+    client: str = getattr(request.state, "client", "")
+    return client
 
 
 async def refuse_cross_site(request: Request) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel
 
 from app.domain.catalogue import OPTIMIZERS, SCHEDULERS, hyperparameter_class
+from app.domain.extension import FIELDS
 from app.domain.parse import KINDS
 from app.domain.presets import COMPARISON_PRESETS, DATA_PRESETS
 
@@ -48,21 +49,26 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     },
 }
 
-Body = Literal["fit", "comparison", "any", "overrides"]
+Body = Literal["fit", "comparison", "any", "overrides", "extension"]
+_EXTENSION: Final = "FitExtension"
 
 
 def spec_body(body: Body) -> dict[str, Any]:
     """Return the `openapi_extra` of a route that takes a spec.
 
     Args:
-        body: A kind; "any" where the body says its kind; "overrides" where fields are replaced.
+        body: A kind; "any" where the body says its kind; "overrides" where fields are replaced;
+            "extension" where a fit goes on.
     """
-    kinds = list(_NAME_OF_KIND) if body in {"any", "overrides"} else [body]
-    schemas = [{"$ref": _REF.format(model=_NAME_OF_KIND[kind])} for kind in kinds]
+    kinds = [body] if body in _NAME_OF_KIND else list(_NAME_OF_KIND)
+    names = [_EXTENSION] if body == "extension" else [_NAME_OF_KIND[kind] for kind in kinds]
+    schemas = [{"$ref": _REF.format(model=name)} for name in names]
     schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
     examples = {name: value for kind in kinds for name, value in EXAMPLES[kind].items()}
     if body == "overrides":
         examples = {"lr": {"summary": "Another learning rate", "value": {"lr": 0.05}}}
+    if body == "extension":
+        examples = {"steps": {"summary": "A thousand steps more", "value": {"steps": 1000}}}
     return {
         "requestBody": {
             "required": False,
@@ -105,11 +111,21 @@ def spec_components() -> dict[str, Any]:
         name: {"type": "number", "minimum": 0, "description": "The same as lr in the optimizer"}
         for name in ("lr", "learning_rate")
     }
+    schemas[_EXTENSION] = _extension_schema(schemas["FitSpec"]["properties"])
     schemas["ComparisonSpec"]["properties"]["preset"] = {
         "enum": [*COMPARISON_PRESETS, None],
         "description": "A named comparison; the body's own fields win",
     }
     return schemas
+
+
+def _extension_schema(fit: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of what an extension takes: few of a fit's fields, none needed."""
+    fields = {name: {**fit[name]} for name in FIELDS}
+    fields["steps"] |= {"description": "How many more; as many as were asked for at first"}
+    for field in fields.values():
+        field.pop("default", None)
+    return {"type": "object", "additionalProperties": False, "properties": fields}
 
 
 def _named(kind: Literal["optimizers", "schedulers"], title: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401  # JSON Schema

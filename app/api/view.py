@@ -76,6 +76,7 @@ def job_object(
         "name": record.name,
         "tags": record.tags,
         "rerun_of": record.rerun_of,
+        "extends": record.extends,
         "spec": record.spec.model_dump(mode="json"),
         "defaulted": list(record.defaulted),
         "warnings": [warning.model_dump() for warning in record.warnings],
@@ -126,6 +127,8 @@ def make_links(record: JobRecord) -> dict[str, str]:
     links |= {name: f"{own}/{path}" for name, path in names.items()}
     if not record.status.is_terminal:
         links["cancel"] = f"{own}/cancel"
+    elif isinstance(record.spec, FitSpec):
+        links["extend"] = f"{own}/extend"
     return {**links, "rerun": f"{own}/rerun", "reproduce": f"{own}/reproduce.py"}
 
 

@@ -23,6 +23,7 @@
     |   +-- IdConflict
     +-- Unavailable                  try again later, retry_after_seconds says when
     |   +-- QueueFull
+    |   |   +-- ShareFull            of one client among several
     |   +-- DeviceUnavailable
     |   +-- StoreUnavailable
     |   +-- ChartUnavailable
@@ -201,6 +202,12 @@ class QueueFull(Unavailable):
     """The queue holds as many jobs as it may."""
 
     slug = "queue-full"
+
+
+class ShareFull(QueueFull):
+    """The client has as many waiting jobs as it may; others may still submit."""
+
+    slug = "too-many-requests"
 
 
 class DeviceUnavailable(Unavailable):

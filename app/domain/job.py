@@ -105,6 +105,7 @@ class JobRecord(Frozen):
         name: Free text, can be patched.
         tags: Can be patched.
         rerun_of: The job that this one repeats.
+        extends: The job from whose end this one goes on.
     """
 
     id: str
@@ -128,6 +129,7 @@ class JobRecord(Frozen):
     name: str | None = None
     tags: dict[str, str] = Field(default_factory=dict)
     rerun_of: str | None = None
+    extends: str | None = None
 
 
 class WorkerInfo(Frozen):

@@ -177,6 +177,7 @@ def encode_frozen(
     defaulted: Sequence[str],
     warnings: Sequence[Warn],
     rerun_of: str | None,
+    extends: str | None,
 ) -> str:
     """Return the members of the record that never change, as JSON without the outer braces."""
     return (
@@ -184,6 +185,7 @@ def encode_frozen(
         f',"defaulted":{json.dumps(list(defaulted))}'
         f',"warnings":{_WARNINGS.dump_json(tuple(warnings)).decode()}'
         f',"rerun_of":{json.dumps(rerun_of)}'
+        f',"extends":{json.dumps(extends)}'
     )
 
 

@@ -4,27 +4,17 @@ It does not know how a job is run (runs) nor how its readers are woken (feed).
 """
 
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final
 
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from app.domain.data import Columns, columns_from_bytes
-from app.domain.errors import (
-    IdConflict,
-    IdempotencyKeyReused,
-    JobExpired,
-    JobNotFinished,
-    JobNotFound,
-    PreconditionFailed,
-    QueueFull,
-)
+from app.domain.errors import JobExpired, JobNotFinished, JobNotFound, PreconditionFailed
 from app.domain.events import Event
 from app.domain.history import Rows
-from app.domain.job import JobRecord, Status, Warn, WorkerInfo
-from app.domain.result import DeviceUsed, Outcome
-from app.domain.spec import ComparisonSpec, FitSpec
+from app.domain.job import JobRecord, WorkerInfo
+from app.domain.result import Outcome
 from app.settings import Settings
 from app.store import codec
 from app.store.connect import translate_errors
@@ -32,12 +22,11 @@ from app.store.keys import QUEUES, Keys, digest_of
 from app.store.listing import JobFilter, Page, make_cursor
 from app.store.reading import merge_best, read_blocks
 from app.store.scripts import TOMBSTONE_SECONDS, Argument, AsyncScripts, times_of
+from app.store.submission import Created, NewJob, expired, refusal_of
 
-_FULL_RETRY_SECONDS: Final = 5
 _LOOKED_AT_ONCE: Final = 500
 _MOST_LOOKS: Final = 20
 """Jobs that one call of find.lua looks at: about a millisecond of Redis's only thread."""
-_EMPTY_JSON: Final = "{}"
 
 
 class _Unset:
@@ -46,44 +35,6 @@ class _Unset:
 
 UNSET: Final = _Unset()
 """Says that a patch leaves a field as it is; None is a value."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewJob:
-    """A job as it is submitted.
-
-    Attributes:
-        id: Identity for life.
-        spec: What to run, resolved.
-        fingerprint: The same for two specs exactly when they ask for the same.
-        defaulted: Fields of the spec that the client left out.
-        warnings: Remarks made at submit.
-        device: Where it will run.
-        points: The bytes behind the spec's StoredColumns; None when it has none.
-        rerun_of: The job that this one repeats.
-    """
-
-    id: str
-    spec: FitSpec | ComparisonSpec
-    fingerprint: str
-    defaulted: tuple[str, ...] = ()
-    warnings: tuple[Warn, ...] = ()
-    device: DeviceUsed
-    points: bytes | None = None
-    rerun_of: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Created:
-    """The answer to a submit.
-
-    Attributes:
-        record: The job as it stands.
-        is_new: False when the same key or id had made it before.
-    """
-
-    record: JobRecord
-    is_new: bool
 
 
 class JobStore:
@@ -120,35 +71,25 @@ class JobStore:
             IdConflict: The id belongs to a job with another spec.
             JobExpired: The job that the key or the id made was forgotten; it is not run again.
             QueueFull: settings.max_queued_jobs are waiting.
+            ShareFull: The job's client has as many of these places as are still free.
         """
+        bound = 0 if only_known else self._settings.max_queued_jobs
         reply = await self._scripts.run(
             "create",
             job.id,
             "1" if own_id else "",
             "" if idempotency_key is None else digest_of(idempotency_key),
             job.fingerprint,
-            0 if only_known else self._settings.max_queued_jobs,
-            job.device.queue,
-            job.points or b"",
-            _EMPTY_JSON,
-            *_fields_of(job),
+            bound,
+            *job.arguments(),
         )
         match reply[0]:
             case b"new":
-                return Created(record=_record_of(job, order=int(reply[1])), is_new=True)
+                return Created(record=job.record(order=int(reply[1])), is_new=True)
             case b"same":
                 return Created(record=codec.decode_record(codec.pairs(reply[1])), is_new=False)
-            case b"reused":
-                raise IdempotencyKeyReused("This Idempotency-Key was used with another spec")
-            case b"conflict":
-                raise IdConflict(f"The id {job.id} belongs to a job with another spec")
-            case b"gone":
-                raise _expired(reply[1].decode())
             case _:
-                raise QueueFull(
-                    f"{self._settings.max_queued_jobs} jobs are waiting, and no more may",
-                    retry_after_seconds=_FULL_RETRY_SECONDS,
-                )
+                raise refusal_of(job, reply, max_queued_jobs=self._settings.max_queued_jobs)
 
     async def get(self, job_id: str) -> JobRecord:
         """Return the record."""
@@ -350,51 +291,9 @@ class JobStore:
     async def _missing(self, job_id: str) -> JobNotFound | JobExpired:
         with translate_errors():
             if await self._redis.exists(self._keys.gone(job_id)):
-                return _expired(job_id)
+                return expired(job_id)
         return JobNotFound(f"There is no job {job_id}")
-
-
-def _expired(job_id: str) -> JobExpired:
-    return JobExpired(f"The job {job_id} has been forgotten: its retention time is over")
 
 
 def _plain(value: str | bytes) -> str:
     return value.decode() if isinstance(value, bytes) else value
-
-
-def _fields_of(job: NewJob) -> list[Argument]:
-    frozen = codec.encode_frozen(
-        job_id=job.id,
-        spec=job.spec,
-        defaulted=job.defaulted,
-        warnings=job.warnings,
-        rerun_of=job.rerun_of,
-    )
-    fields: dict[str, str] = {
-        "frozen": frozen,
-        "kind": job.spec.kind,
-        "optimizers": codec.optimizers_of(job.spec),
-        "device": codec.encode_device(job.device),
-        "name": codec.to_json(job.spec.name),
-        "tags": codec.to_json(job.spec.tags),
-    }
-    return [word for field in fields.items() for word in field]
-
-
-def _record_of(job: NewJob, *, order: int) -> JobRecord:
-    """Return what create.lua has just written, without reading it back."""
-    at_ms = codec.created_at_ms(order)
-    return JobRecord(
-        id=job.id,
-        spec=job.spec,
-        defaulted=job.defaulted,
-        warnings=job.warnings,
-        status=Status.QUEUED,
-        seq=1,
-        created_at_ms=at_ms,
-        queued_at_ms=at_ms,
-        device=job.device,
-        name=job.spec.name,
-        tags=job.spec.tags,
-        rerun_of=job.rerun_of,
-    )

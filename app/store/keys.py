@@ -53,8 +53,21 @@ class Keys:
         return f"{self.prefix}gone:{job_id}"
 
     def ready(self, queue: str) -> str:
-        """Sorted set: queued jobs by order; the truth of what waits."""
+        """Sorted set: queued jobs by turn; the truth of what waits."""
         return f"{self.prefix}ready:{queue}"
+
+    @property
+    def waiting(self) -> str:
+        """Sorted set: all queued jobs by the time at which they began to wait."""
+        return f"{self.prefix}waiting"
+
+    def turn(self, queue: str) -> str:
+        """Number: the highest turn of a queue that was claimed."""
+        return f"{self.prefix}turn:{queue}"
+
+    def clients(self, queue: str) -> str:
+        """Hash: of every client with queued jobs, how many they are and the last one's turn."""
+        return f"{self.prefix}clients:{queue}"
 
     def durations(self, queue: str) -> str:
         """List: how long the last jobs of a queue ran that succeeded, in ms, newest first."""

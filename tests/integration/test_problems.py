@@ -121,6 +121,12 @@ def post(path: str, content: bytes = b"{}", **headers: str) -> Provoke:
     return lambda house: house.client.post(path, content=content, headers=named)
 
 
+async def used_up_share(house: House) -> httpx.Response:
+    key = {"Authorization": "Bearer mine"}
+    await house.client.post("/v1/jobs", headers=key)
+    return await house.client.post("/v1/jobs", headers=key)
+
+
 async def full_queue(house: House) -> httpx.Response:
     await house.put("first")
     return await house.client.post("/v1/jobs")
@@ -147,6 +153,7 @@ PROVOKED: dict[str, Provoke] = {
     "idempotency-key-reused": reused_key,
     "internal": broken_record,
     "queue-full": full_queue,
+    "too-many-requests": used_up_share,
     "device-unavailable": post("/fit", b'{"device": "cuda"}'),
     "store-unavailable": get("/v1/jobs"),
     "chart-unavailable": closed_renderer,
@@ -156,6 +163,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "unauthorized": {"api_keys": "secret"},
     "payload-too-large": {"max_body_bytes": 1024},
     "queue-full": {"max_queued_jobs": 1},
+    "too-many-requests": {"max_queued_jobs": 2, "api_keys": "mine,yours"},
     "store-unavailable": {"redis_url": "redis://127.0.0.1:1/0"},
 }
 

@@ -20,7 +20,10 @@ _STANDING = {
     "expiries": "one entry an ended job; recovery trims it",
     "leases": "one entry a running job",
     "order": "one number",
+    "waiting": "one entry a queued job",
     **{f"ready:{queue}": "one entry a queued job" for queue in QUEUES},
+    **{f"clients:{queue}": "two fields a client with queued jobs" for queue in QUEUES},
+    **{f"turn:{queue}": "one number" for queue in QUEUES},
 }
 
 

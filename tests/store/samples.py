@@ -11,9 +11,9 @@ from app.domain.job import JobError, JobErrorType, Progress
 from app.domain.result import DeviceUsed, EngineUsed, Outcome, Point, RunResult, StopReason
 from app.domain.spec import FitSpec
 from app.store.checkpoint import Checkpoint
-from app.store.jobs import NewJob
 from app.store.keys import Keys
 from app.store.runs import Claim, RunStore
+from app.store.submission import NewJob
 
 _NUMBERS = itertools.count(1)
 

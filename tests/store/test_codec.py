@@ -183,6 +183,7 @@ def _fields_of(record: JobRecord, *, order: int) -> dict[bytes, bytes]:
         defaulted=record.defaulted,
         warnings=record.warnings,
         rerun_of=record.rerun_of,
+        extends=record.extends,
     )
     texts: dict[str, object] = {
         "frozen": frozen,

@@ -171,7 +171,7 @@ async def test_order_rises_even_when_the_clock_stands_behind(store: JobStore, re
     await store.create(make_job("two"))
 
     assert first.record.created_at_ms == (ahead + 1) // 1000
-    assert redis.zrange(KEYS.ready("cpu"), 0, -1, withscores=True) == [
+    assert redis.zrange(f"{KEYS.prefix}index", 0, -1, withscores=True) == [
         (b"one", ahead + 1),
         (b"two", ahead + 2),
     ]
@@ -214,6 +214,6 @@ async def test_retention_forgets_everything_but_the_tombstone(
     with pytest.raises(JobExpired):
         await store.get("one")
     left = {raw.decode().removeprefix(KEYS.prefix).split(":")[0] for raw in redis.scan_iter()}
-    assert left - {"idempotency"} == {"gone", "index", "expiries", "order"}
+    assert left - {"idempotency"} == {"gone", "index", "expiries", "order", "turn"}
     assert await store.find(JobFilter(), limit=5) == Page(records=(), next_cursor=None)
     assert await store.latest_id() is None

@@ -26,6 +26,7 @@ from app.domain.errors import (
     JobNotFound,
     LeaseLost,
     QueueFull,
+    ShareFull,
 )
 from app.domain.job import JobRecord, Status
 from app.settings import Settings
@@ -38,7 +39,7 @@ from app.store.recovery import Recovery
 from app.store.runs import Claim, RunStore
 from tests.store.samples import FAILURE, make_job, make_outcome, make_rows, write
 
-_BOUND = 3
+_BOUND = 4
 _FRUITLESS = 2
 _PICK = st.integers(0, 7)
 
@@ -56,6 +57,9 @@ class _Model:
     is_cancel_asked: bool = False
     key: str | None = None
     fingerprint: str = "one"
+    client: str = ""
+    turn: int = 0
+    start_overs: int = 0
     holder: Claim | None = None
     seq: int = 0
     last: JobRecord | None = None
@@ -81,7 +85,9 @@ class StoreMachine(RuleBasedStateMachine):
         self.runs = RunStore(self.redis, self.settings)
         self.recovery = Recovery(self.redis, self.settings)
         self.jobs: dict[str, _Model] = {}
-        self.order: list[str] = []  # of creation, which is the order of claiming
+        self.order: list[str] = []  # of creation
+        self.turn = 0  # the highest that was claimed
+        self.turns: dict[str, int] = {}  # the last of every client, while it has jobs that wait
         self.claims: list[Claim] = []
         self.keys_used: dict[str, str] = {}
 
@@ -93,17 +99,29 @@ class StoreMachine(RuleBasedStateMachine):
         return self.loop.run_until_complete(call)
 
     def queued(self) -> list[str]:
-        return [i for i in self.order if self.jobs[i].status is Status.QUEUED]
+        waiting = [i for i in self.order if self.jobs[i].status is Status.QUEUED]
+        return sorted(waiting, key=lambda job_id: (self.jobs[job_id].turn, job_id))
+
+    def held_by(self, client: str) -> list[_Model]:
+        return [self.jobs[i] for i in self.queued() if self.jobs[i].client == client]
+
+    def next_turn(self, client: str) -> int:
+        self.turns[client] = max(self.turn, self.turns.get(client, 0)) + 1
+        return self.turns[client]
 
     # --- clients ----------------------------------------------------------------------------
 
     @initialize()
     def begin(self) -> None:
-        self.create(key=None, fingerprint="one")
+        self.create(key=None, fingerprint="one", client="")
 
-    @rule(key=st.sampled_from([None, "k1", "k2"]), fingerprint=st.sampled_from(["one", "two"]))
-    def create(self, key: str | None, fingerprint: str) -> None:
-        job = make_job(fingerprint=fingerprint)
+    @rule(
+        key=st.sampled_from([None, "k1", "k2"]),
+        fingerprint=st.sampled_from(["one", "two"]),
+        client=st.sampled_from(["", "a", "b"]),
+    )
+    def create(self, key: str | None, fingerprint: str, client: str) -> None:
+        job = make_job(fingerprint=fingerprint, client=client)
         known = self.keys_used.get(key or "")
         call = self.store.create(job, idempotency_key=key)
         if known is not None and self.jobs[known].fingerprint != fingerprint:
@@ -112,15 +130,50 @@ class StoreMachine(RuleBasedStateMachine):
         elif known is not None:
             created = self.wait(call)
             assert (created.is_new, created.record.id) == (False, known)
-        elif len(self.queued()) >= _BOUND:
-            with pytest.raises(QueueFull):
-                self.wait(call)
-        else:
+        elif not self.is_refused(call, client):
             assert self.wait(call).is_new
-            self.jobs[job.id] = _Model(key=key, fingerprint=fingerprint)
+            self.jobs[job.id] = _Model(
+                key=key, fingerprint=fingerprint, client=client, turn=self.next_turn(client)
+            )
             self.order.append(job.id)
             if key is not None:
                 self.keys_used[key] = job.id
+
+    def is_refused(self, call: Any, client: str) -> bool:
+        """Tell whether there is no room, and see that the store says so too."""
+        free = _BOUND - len(self.queued())
+        if free <= 0:
+            with pytest.raises(QueueFull):
+                self.wait(call)
+        elif client and len(self.held_by(client)) >= free:
+            with pytest.raises(ShareFull):
+                self.wait(call)
+        else:
+            return False
+        return True
+
+    @precondition(lambda self: any(job.status.is_terminal for job in self.jobs.values()))
+    @rule(pick=_PICK)
+    def extend(self, pick: int) -> None:
+        ended = [i for i in self.order if self.jobs[i].status.is_terminal]
+        base = self.jobs[ended[pick % len(ended)]]
+        job = make_job(extends=ended[pick % len(ended)], client=base.client)
+        call = self.store.create(job)
+        if not self.is_refused(call, base.client):
+            assert self.wait(call).is_new
+            longer = _Model(client=base.client, turn=self.next_turn(base.client))
+            if base.kept:
+                longer.rows, longer.kept, longer.furthest = base.rows, base.kept, base.kept - 1
+            self.jobs[job.id] = longer
+            self.order.append(job.id)
+
+    @precondition(lambda self: self.queued())
+    @rule(pick=_PICK)
+    def wait_too_long(self, pick: int) -> None:
+        job_id = self.queued()[pick % len(self.queued())]
+        self.redis.zadd(self.keys.waiting, {job_id: 1}, xx=True)
+        assert self.recovery.round().expired == 1
+        self.jobs[job_id].status = Status.FAILED
 
     @precondition(lambda self: self.jobs)
     @rule(pick=_PICK)
@@ -169,6 +222,7 @@ class StoreMachine(RuleBasedStateMachine):
             assert (claim.checkpoint.step + 1 if claim.checkpoint else 0) == job.kept
             job.attempt += 1
             job.fruitless += 1
+            self.turn = max(self.turn, job.turn)
             assert claim.attempt == job.attempt
             self.claims.append(claim)
 
@@ -210,6 +264,7 @@ class StoreMachine(RuleBasedStateMachine):
             return
         self.runs.start_over(claim)
         job.rows = job.kept = job.furthest = 0
+        job.start_overs += 1
 
     @precondition(lambda self: self.claims)
     @rule(pick=_PICK, status=st.sampled_from([s for s in Status if s.is_terminal]))
@@ -245,7 +300,7 @@ class StoreMachine(RuleBasedStateMachine):
         job = self.jobs[job_id]
         if job.is_cancel_asked:
             job.status = Status.CANCELLED
-        elif job.fruitless >= _FRUITLESS:
+        elif job.fruitless >= _FRUITLESS or job.start_overs > _FRUITLESS:
             job.status = Status.FAILED
         else:
             job.status = Status.QUEUED
@@ -263,7 +318,17 @@ class StoreMachine(RuleBasedStateMachine):
         leased = {raw.decode() for raw in self.redis.zrange(f"{self.keys.prefix}leases", 0, -1)}
         index = [raw.decode() for raw in self.redis.zrange(f"{self.keys.prefix}index", 0, -1)]
 
+        waiting = {raw.decode() for raw in self.redis.zrange(self.keys.waiting, 0, -1)}
+        clients = self.redis.hgetall(self.keys.clients("cpu"))
+
         assert ready == self.queued()
+        assert waiting == set(ready)
+        for client in ("", "a", "b"):
+            held = len(self.held_by(client))
+            assert int(clients.get(f"{client}:waiting".encode(), 0)) == held
+            assert held or f"{client}:turn".encode() not in clients
+            if not held:
+                self.turns.pop(client, None)
         assert leased == {i for i, j in self.jobs.items() if j.status is Status.RUNNING}
         assert index == self.order
 

@@ -132,9 +132,7 @@ async def test_a_job_that_waits_too_long_fails(
 ) -> None:
     await store.create(make_job("late"))
     await store.create(make_job("young"))
-    long_ago = 1_000_000
-    redis.hset(KEYS.job("late"), "queued_at_ms", long_ago)
-    redis.zadd(KEYS.ready("cpu"), {"late": long_ago * 1000})
+    redis.zadd(KEYS.waiting, {"late": 1_000_000})
 
     repairs = recovery.round()
 
@@ -150,10 +148,11 @@ async def test_a_job_that_waits_too_long_fails(
 
 
 async def test_an_old_job_that_has_just_been_requeued_has_not_waited(
-    store: JobStore, recovery: Recovery, redis: Redis
+    store: JobStore, runs: RunStore, recovery: Recovery, redis: Redis
 ) -> None:
     await store.create(make_job("one"))
-    redis.zadd(KEYS.ready("cpu"), {"one": 1})
+    redis.zadd(KEYS.waiting, {"one": 1_000_000})
+    runs.release(claim_from(runs))
 
     assert recovery.round() == _quiet(cpu=1)
 
@@ -172,12 +171,12 @@ async def test_forgotten_jobs_leave_the_index(
 
 
 async def test_entries_without_a_job_are_swept_out(recovery: Recovery, redis: Redis) -> None:
-    redis.zadd(KEYS.ready("cpu"), {"ghost": 1})
+    redis.zadd(KEYS.waiting, {"ghost": 1})
     redis.zadd(f"{KEYS.prefix}leases", {"ghost": 1})
 
     recovery.round()
 
-    assert redis.zcard(KEYS.ready("cpu")) == 0
+    assert redis.zcard(KEYS.waiting) == 0
     assert leased(redis) == set()
     assert recovery.round() == _quiet()
 

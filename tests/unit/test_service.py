@@ -21,12 +21,14 @@ from app.domain.errors import (
 )
 from app.domain.job import JobRecord, Status, WorkerInfo
 from app.domain.parse import parse_spec
+from app.domain.routing import CUDA_PAYS_FROM_POINTS
 from app.domain.spec import ComparisonSpec, FitSpec
-from app.service import CUDA_PAYS_FROM_POINTS, Service, make_fingerprint
+from app.service import Service, make_fingerprint
 from app.settings import Settings
 from app.store.connect import connect_async
-from app.store.jobs import Created, JobStore
+from app.store.jobs import JobStore
 from app.store.runs import RunStore
+from app.store.submission import Created
 
 MANY = {"data": {"generate": {"n": CUDA_PAYS_FROM_POINTS}}}
 

@@ -6,7 +6,7 @@ local job = job_key(id)
 local status = redis.call('HGET', job, 'status')
 local now = clock_ms()
 if status == 'queued' then
-  redis.call('ZREM', ready_key(redis.call('HGET', job, 'queue')), id)
+  dequeue(id, redis.call('HGET', job, 'queue'))
   redis.call('HSET', job, 'cancel_requested_at_ms', text(now))
   end_job(id, 'cancelled', now, times_from(2), '{}')
 elseif status == 'running' then

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Hands the oldest ready job of a queue to a worker.
+-- Hands the next ready job of a queue to a worker.
 -- Atomically: out of the ready set, status running, attempt and fence + 1, lease, event; what older
 -- attempts left (history, progress) is cut back to their checkpoint, or dropped when there is none.
 -- The fence is a number that rises and a nonce: a Redis that has forgotten its last second, by a
@@ -23,9 +23,13 @@ end
 while true do
   local id = redis.call('ZRANGE', ready_key(queue), 0, 0)[1]
   if not id then return false end
-  redis.call('ZREM', ready_key(queue), id)
+  dequeue(id, queue)
   local job = job_key(id)
   if redis.call('HGET', job, 'status') == 'queued' then
+    -- One that came back has a turn from before.
+    local turn = math.max(redis.call('HGET', job, 'turn') or 0,
+      redis.call('GET', turn_key(queue)) or 0)
+    redis.call('SET', turn_key(queue), text(turn))
     local now = clock_ms()
     return_to_checkpoint(id)
     redis.call('HDEL', job, 'engine')

@@ -1,11 +1,29 @@
 #!lua
 -- Accepts a job, or finds the one that the same key or id made before.
 -- Atomically: idempotency key, order, job, points, index entry, ready entry, first event.
+-- A client among several may hold as many places as are still free: so one alone never fills the
+-- queue, and the next one finds room. (A. K. Choudhury, E. L. Hahne, "Dynamic queue length
+-- thresholds for shared-memory packet switches", IEEE/ACM Transactions on Networking, 1998.)
 -- ARGV: id, own_id ("1" or ""), digest of the idempotency key or "", fingerprint, queue bound,
---       queue, points or "", event data, then field, value, ... of the job.
--- Returns {"new", order} | {"same", fields} | {"reused"} | {"conflict"} | {"gone", id} | {"full"}.
+--       queue, client or "" when there is but one, id of the job from whose end this one goes on or
+--       "", points or "", event data, then field, value, ... of the job.
+-- Returns {"new", order} | {"same", fields} | {"reused"} | {"conflict"} | {"gone", id} | {"full"}
+--         | {"share", places that the client holds}.
 local id, own, digest, fingerprint = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local bound, queue, points, data = tonumber(ARGV[5]), ARGV[6], ARGV[7], ARGV[8]
+local bound, queue, client = tonumber(ARGV[5]), ARGV[6], ARGV[7]
+local extended, points, data = ARGV[8], ARGV[9], ARGV[10]
+
+-- Gives a fit the checkpoint and the history of another: it goes on where that one ended. Copies,
+-- because the other will be forgotten; where there is no checkpoint the fit begins at the start.
+local function inherit(id, other)
+  if redis.call('COPY', checkpoint_key(other), checkpoint_key(id)) == 0 then return end
+  redis.call('COPY', history_key(other, 0), history_key(id, 0))
+  redis.call('PERSIST', checkpoint_key(id))
+  redis.call('PERSIST', history_key(id, 0))
+  redis.call('HSET', checkpoint_key(id), 'seconds', 0)
+  redis.call('HSET', job_key(id), 'runs', 1,
+    'furthest', redis.call('HGET', checkpoint_key(id), 'step'))
+end
 
 if digest ~= '' then
   local known = redis.call('HMGET', memory_key(digest), 'id', 'fingerprint')
@@ -24,24 +42,29 @@ if redis.call('EXISTS', job_key(id)) == 1 then
 end
 if redis.call('EXISTS', gone_key(id)) == 1 then return {'gone', id} end
 
-local waiting = 0
-for _, name in ipairs(QUEUES) do waiting = waiting + redis.call('ZCARD', ready_key(name)) end
-if waiting >= bound then return {'full'} end
+local free = bound - redis.call('ZCARD', WAITING)
+if free <= 0 then return {'full'} end
+local held = 0
+for _, name in ipairs(QUEUES) do
+  held = held + (redis.call('HGET', clients_key(name), client .. ':waiting') or 0)
+end
+if client ~= '' and held >= free then return {'share', held} end
 
 -- Microseconds of Redis's clock, pushed on when two jobs meet or the clock steps back: unique,
--- strictly rising, so place in the queue, order of lists and time of creation are one number.
+-- strictly rising, so order of lists and time of creation are one number.
 local order = math.max(clock_us(), tonumber(redis.call('GET', NS .. 'order') or 0) + 1)
 local now = math.floor(order / 1000)
 redis.call('SET', NS .. 'order', text(order))
 redis.call('HSET', job_key(id), 'status', 'queued', 'seq', 0, 'attempt', 0, 'fence', 0,
-  'fruitless', 0, 'order', text(order), 'queue', queue, 'fingerprint', fingerprint,
-  'queued_at_ms', text(now), unpack(ARGV, 9))
+  'fruitless', 0, 'order', text(order), 'queue', queue, 'client', client,
+  'fingerprint', fingerprint, 'queued_at_ms', text(now), unpack(ARGV, 11))
 if digest ~= '' then
   redis.call('HSET', job_key(id), 'idempotency', digest)
   redis.call('HSET', memory_key(digest), 'id', id, 'fingerprint', fingerprint)
 end
 if points ~= '' then redis.call('SET', points_key(id), points) end
 redis.call('ZADD', INDEX, text(order), id)
-redis.call('ZADD', ready_key(queue), text(order), id)
+if extended ~= '' then inherit(id, extended) end
+enqueue(id, now)
 emit(id, 'job.queued', now, data)
 return {'new', text(order)}

@@ -4,6 +4,8 @@
 
 local NS = KEYS[1]
 local INDEX, LEASES, EXPIRIES = NS .. 'index', NS .. 'leases', NS .. 'expiries'
+-- Every queued job by the time at which it began to wait.
+local WAITING = NS .. 'waiting'
 local QUEUES = {'cpu', 'cuda'}
 -- A day of progress at 4 a second would be 345,600 events; the oldest are trimmed.
 local MAX_EVENTS = 1000
@@ -18,6 +20,8 @@ local function checkpoint_key(id) return NS .. 'job:' .. id .. ':checkpoint' end
 local function gone_key(id) return NS .. 'gone:' .. id end
 local function memory_key(digest) return NS .. 'idempotency:' .. digest end
 local function ready_key(queue) return NS .. 'ready:' .. queue end
+local function turn_key(queue) return NS .. 'turn:' .. queue end
+local function clients_key(queue) return NS .. 'clients:' .. queue end
 
 -- Whole numbers above 1e14 must not pass through Lua's own "%.14g".
 local function text(number) return string.format('%.0f', number) end
@@ -80,6 +84,42 @@ local function is_held(id, fence)
   return found[1] == 'running' and found[2] == fence
 end
 
+-- The ready set is ordered by turns, so that clients alternate: a client's next job gets the turn
+-- after its last one that waits, or after the one that was claimed last when it has none. One client
+-- alone is served in order of arrival; among many, nobody waits behind another's whole backlog.
+-- (Start-time fair queueing: P. Goyal, H. M. Vin, H. Cheng, SIGCOMM 1996, each job as long as any.)
+-- A job keeps its turn for life: one that comes back from a lost worker is the next.
+local function take_turn(id, queue, client)
+  local last = redis.call('HGET', clients_key(queue), client .. ':turn')
+  -- Turns begin at the clock: it ordered what a version before turns has left in the queue.
+  redis.call('SET', turn_key(queue), text(clock_us()), 'NX')
+  local turn = math.max(redis.call('GET', turn_key(queue)), last or 0) + 1
+  redis.call('HSET', clients_key(queue), client .. ':turn', text(turn))
+  redis.call('HSET', job_key(id), 'turn', text(turn))
+  return text(turn)
+end
+
+local function enqueue(id, now)
+  local found = redis.call('HMGET', job_key(id), 'queue', 'client', 'turn')
+  local queue, client = found[1], found[2] or ''
+  -- Its own for life; the first time it takes one.
+  local turn = found[3] or take_turn(id, queue, client)
+  redis.call('ZADD', ready_key(queue), turn, id)
+  redis.call('ZADD', WAITING, text(now), id)
+  redis.call('HINCRBY', clients_key(queue), client .. ':waiting', 1)
+end
+
+local function dequeue(id, queue)
+  redis.call('ZREM', WAITING, id)
+  if redis.call('ZREM', ready_key(queue), id) == 0 then return end
+  local client = redis.call('HGET', job_key(id), 'client')
+  if not client then return end
+  local clients = clients_key(queue)
+  if redis.call('HINCRBY', clients, client .. ':waiting', -1) <= 0 then
+    redis.call('HDEL', clients, client .. ':waiting', client .. ':turn')
+  end
+end
+
 local function extend_lease(id, now, lease) redis.call('ZADD', LEASES, text(now + lease), id) end
 
 local function is_terminal(status)
@@ -107,14 +147,13 @@ local function end_job(id, status, now, times, data)
   keep_until(id, now + times[1], now, times[3])
 end
 
--- Back to the place that the job had at first: its order never changes.
+-- Back to the place that the job had at first: its turn never changes.
 local function requeue(id, now, reason)
   local job = job_key(id)
-  local found = redis.call('HMGET', job, 'queue', 'order')
   redis.call('ZREM', LEASES, id)
   redis.call('HSET', job, 'status', 'queued', 'queued_at_ms', text(now))
   redis.call('HDEL', job, 'started_at_ms', 'used', 'worker')
-  redis.call('ZADD', ready_key(found[1]), found[2], id)
+  enqueue(id, now)
   emit(id, 'job.requeued', now, '{"reason":"' .. reason .. '"}')
 end
 

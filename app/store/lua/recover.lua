@@ -53,24 +53,24 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', text(now), 'LIMI
   end
 end
 
+local late_since = text(now - timeout)
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', WAITING, '-inf', late_since, 'LIMIT', 0, most)) do
+  local found = redis.call('HMGET', job_key(id), 'status', 'queue')
+  if found[1] == 'queued' then
+    dequeue(id, found[2])
+    fail(id, late_error)
+    late = late + 1
+  else
+    redis.call('ZREM', WAITING, id)
+  end
+end
+
 local reply = {}
 for _, queue in ipairs(QUEUES) do
-  local ready = ready_key(queue)
-  local oldest = text((now - timeout) * 1000)
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', ready, '-inf', oldest, 'LIMIT', 0, most)) do
-    local found = redis.call('HMGET', job_key(id), 'status', 'queued_at_ms')
-    if found[1] ~= 'queued' then
-      redis.call('ZREM', ready, id)
-    elseif tonumber(found[2]) <= now - timeout then
-      redis.call('ZREM', ready, id)
-      fail(id, late_error)
-      late = late + 1
-    end
-  end
   -- Celery's own list; a message is a wake-up, so there is no use for more of them than workers.
   local sent = redis.call('LLEN', NS .. 'celery:' .. queue)
   reply[#reply + 1] = queue
-  reply[#reply + 1] = math.max(0, math.min(redis.call('ZCARD', ready), burst) - sent)
+  reply[#reply + 1] = math.max(0, math.min(redis.call('ZCARD', ready_key(queue)), burst) - sent)
 end
 
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', EXPIRIES, '-inf', text(now), 'LIMIT', 0, most)) do

@@ -55,6 +55,7 @@ def test_slugs_are_a_promise() -> None:
         "idempotency-key-reused",
         "internal",
         "queue-full",
+        "too-many-requests",
         "device-unavailable",
         "store-unavailable",
         "chart-unavailable",

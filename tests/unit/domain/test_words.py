@@ -84,6 +84,7 @@ def test_error_slugs_stay() -> None:
         "job-not-finished",
         "id-conflict",
         "queue-full",
+        "too-many-requests",
         "device-unavailable",
         "store-unavailable",
         "chart-unavailable",

@@ -14,9 +14,10 @@ from app.domain.parse import parse_spec
 from app.domain.result import DeviceUsed
 from app.settings import Settings
 from app.store.connect import connect_async, connect_sync
-from app.store.jobs import JobStore, NewJob
+from app.store.jobs import JobStore
 from app.store.recovery import Recovery
 from app.store.runs import RunStore
+from app.store.submission import NewJob
 from worker.contract import Engine
 from worker.runner import Runner
 
