@@ -113,6 +113,9 @@ class Service:
                 )
             except QueueFull:
                 raise refusal from None
+        return await self._accept(job, idempotency_key=idempotency_key, own_id=own_id)
+
+    async def _accept(self, job: NewJob, *, idempotency_key: str | None, own_id: bool) -> Created:
         try:
             created = await self._store.create(job, idempotency_key=idempotency_key, own_id=own_id)
         except QueueFull as full:

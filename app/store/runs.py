@@ -65,7 +65,7 @@ class RunStore:
         self._times = times_of(settings)
 
     def claim(self, queue: str, *, worker: str, device: str) -> Claim | None:
-        """Take the oldest ready job of a queue; None when there is none.
+        """Take the next ready job of a queue; None when there is none.
 
         Args:
             queue: "cpu" or "cuda".
