@@ -34,6 +34,8 @@ SCHEDULES: dict[str, dict[str, Any]] = {
     "OneCycleLR": {"max_lr": 0.1, "cycle_momentum": False},
     "ReduceLROnPlateau": {"patience": 1, "factor": 0.5},
 }
+# One that counts steps, one that counts cycles, one that looks at the loss.
+SAMPLE = ("MultiStepLR", "CosineAnnealingWarmRestarts", "ReduceLROnPlateau")
 # Settings that keep more state than the defaults, or state of another kind.
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "Adam": [{"amsgrad": True, "weight_decay": 0.1}],
@@ -130,6 +132,18 @@ def test_every_optimizer_resumes(optimizer: dict[str, Any], load: str) -> None:
 def test_every_scheduler_resumes(scheduler: str, optimizer: str, load: str) -> None:
     schedule = {"name": scheduler, **SCHEDULES[scheduler]}
     check({"optimizer": optimizer, "scheduler": schedule, **LOADS[load]})
+
+
+@pytest.mark.parametrize("zero_grad", [True, False], ids=["zeroed", "kept"])
+@pytest.mark.parametrize("batch_size", [None, 7], ids=["full", "batches"])
+@pytest.mark.parametrize("scheduler", SAMPLE)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_combination_resumes(
+    optimizer: str, scheduler: str, batch_size: int | None, *, zero_grad: bool
+) -> None:
+    schedule = {"name": scheduler, **SCHEDULES[scheduler]}
+    mode = {"batch_size": batch_size, "zero_grad": zero_grad}
+    check({"optimizer": optimizer, "scheduler": schedule, **mode})
 
 
 @pytest.mark.parametrize("scheduler", ["CyclicLR", "OneCycleLR"])
