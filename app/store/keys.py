@@ -61,6 +61,10 @@ class Keys:
         """Sorted set: all queued jobs by the time at which they began to wait."""
         return f"{self.prefix}waiting"
 
+    def claim(self, worker: str) -> str:
+        """String: the last claim of a worker, for as long as it may ask again."""
+        return f"{self.prefix}claim:{worker}"
+
     def turn(self, queue: str) -> str:
         """Number: the highest turn of a queue that was claimed."""
         return f"{self.prefix}turn:{queue}"

@@ -54,7 +54,7 @@ class RunStore:
     """Running jobs in Redis; every method is one round trip.
 
     All raise StoreUnavailable when Redis does not answer: the caller repeats the call, and a call
-    that had happened after all does no harm the second time (a claim is given back by recovery).
+    that had happened after all does no harm the second time.
     """
 
     def __init__(self, redis: Redis, settings: Settings) -> None:
@@ -62,6 +62,7 @@ class RunStore:
         self._keys = Keys(settings.namespace)
         self._scripts = Scripts(redis, self._keys)
         self._lease_ms = round(settings.lease_seconds * 1000)
+        self._unanswered: str | None = None
         self._times = times_of(settings)
 
     def claim(self, queue: str, *, worker: str, device: str) -> Claim | None:
@@ -73,8 +74,10 @@ class RunStore:
             device: The device that it will run on.
         """
         data = f'"worker":{codec.to_json(worker)},"device":{codec.to_json(device)}}}'
-        nonce = secrets.token_hex(_NONCE_BYTES)
+        # A claim that had no answer may have been heard: the same nonce finds the same job.
+        nonce = self._unanswered = self._unanswered or secrets.token_hex(_NONCE_BYTES)
         reply = self._scripts.run("claim", queue, worker, device, self._lease_ms, nonce, data)
+        self._unanswered = None
         if reply is None:
             return None
         fence, flat, points, kept = reply

@@ -3,12 +3,15 @@
 import pytest
 from redis import Redis
 
-from app.domain.errors import JobErrorType, LeaseLost
+from app.domain.errors import JobErrorType, LeaseLost, StoreUnavailable
 from app.domain.job import Status
 from app.settings import Settings
+from app.store.connect import connect_sync
 from app.store.jobs import JobStore
 from app.store.recovery import Recovery
 from app.store.runs import RunStore
+from app.store.server import RedisServer
+from tests.proxy import Proxy, address_of
 from tests.store.samples import KEYS, claim_from, lapse, make_job, make_outcome, make_rows, write
 
 _HOUR_MS = 3_600_000
@@ -115,3 +118,40 @@ async def test_one_start_over_is_forgiven(
         lapse(redis, "one")
 
         assert recovery.round().requeued == 1
+
+
+async def test_a_claim_asked_again_is_answered_with_the_same_job(
+    store: JobStore, redis_server: RedisServer, settings: Settings
+) -> None:
+    await store.create(make_job("one"))
+    await store.create(make_job("two"))
+    proxy = Proxy(address_of(redis_server.url))
+    with connect_sync(settings, f"redis://127.0.0.1:{proxy.port}/0") as far:
+        runs = RunStore(far, settings)
+        proxy.cut(b"w1", when="after")
+        with pytest.raises(StoreUnavailable):
+            runs.claim("cpu", worker="w1", device="cpu")
+        again = claim_from(runs)
+        other = claim_from(runs)
+    proxy.close()
+
+    assert (again.record.id, again.attempt, other.record.id) == ("one", 1, "two")
+    assert [str(event.type) for event in await store.events("one")] == ["job.queued", "job.started"]
+
+
+async def test_a_claim_asked_again_too_late_is_a_new_one(
+    store: JobStore, recovery: Recovery, redis: Redis, redis_server: RedisServer, settings: Settings
+) -> None:
+    await store.create(make_job("one"))
+    proxy = Proxy(address_of(redis_server.url))
+    with connect_sync(settings, f"redis://127.0.0.1:{proxy.port}/0") as far:
+        runs = RunStore(far, settings)
+        proxy.cut(b"w1", when="after")
+        with pytest.raises(StoreUnavailable):
+            runs.claim("cpu", worker="w1", device="cpu")
+        lapse(redis, "one")
+        recovery.round()
+        again = claim_from(runs)
+    proxy.close()
+
+    assert (again.record.id, again.attempt) == ("one", 2)

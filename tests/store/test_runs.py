@@ -62,10 +62,12 @@ async def test_claims_at_once_never_share_a_job(
 ) -> None:
     for _ in range(20):
         await store.create(make_job())
-    workers = [RunStore(redis, settings) for _ in range(8)]
+
+    def claim(number: int) -> Claim:
+        return claim_from(RunStore(redis, settings), worker=f"w{number}")
 
     with ThreadPoolExecutor(8) as pool:
-        claims = list(pool.map(lambda k: claim_from(workers[k % 8]), range(20)))
+        claims = list(pool.map(claim, range(20)))
 
     assert len({claim.record.id for claim in claims}) == 20
 

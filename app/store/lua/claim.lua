@@ -4,6 +4,7 @@
 -- attempts left (history, progress) is cut back to their checkpoint, or dropped when there is none.
 -- The fence is a number that rises and a nonce: a Redis that has forgotten its last second, by a
 -- failover or a power cut, counts to the same number again, and the older holder must not pass.
+-- A claim whose answer was lost, asked again with its nonce, is answered with the same job.
 -- ARGV: queue, worker, device, lease in ms, nonce, event data without its opening brace.
 -- Returns {fence, fields, points or "", the checkpoint's fields}, or false when nothing is ready.
 local queue, worker, device = ARGV[1], ARGV[2], ARGV[3]
@@ -18,6 +19,20 @@ local function return_to_checkpoint(id)
   end
   cut_history(history_key(id, run), step)
   redis.call('HSET', job_key(id), 'runs', run + 1, 'progress', found[3])
+end
+
+local function hand_over(id, fence)
+  redis.call('SET', claim_key(worker), nonce .. ' ' .. id, 'PX', lease)
+  return {fence, redis.call('HGETALL', job_key(id)), redis.call('GET', points_key(id)) or '',
+    redis.call('HGETALL', checkpoint_key(id))}
+end
+
+local answered, last = string.match(redis.call('GET', claim_key(worker)) or '', '^(%S+) (%S+)$')
+if answered == nonce then
+  local fence = redis.call('HGET', job_key(last), 'fence') or ''
+  if string.match(fence, '%-(%x+)$') == nonce and is_held(last, fence) then
+    return hand_over(last, fence)
+  end
 end
 
 while true do
@@ -41,7 +56,6 @@ while true do
       'used', device, 'worker', worker)
     extend_lease(id, now, lease)
     emit(id, 'job.started', now, '{"attempt":' .. attempt .. ',' .. data)
-    return {fence, redis.call('HGETALL', job), redis.call('GET', points_key(id)) or '',
-      redis.call('HGETALL', checkpoint_key(id))}
+    return hand_over(id, fence)
   end
 end

@@ -19,6 +19,7 @@ local function history_key(id, run) return NS .. 'job:' .. id .. ':history:' .. 
 local function checkpoint_key(id) return NS .. 'job:' .. id .. ':checkpoint' end
 local function gone_key(id) return NS .. 'gone:' .. id end
 local function memory_key(digest) return NS .. 'idempotency:' .. digest end
+local function claim_key(worker) return NS .. 'claim:' .. worker end
 local function ready_key(queue) return NS .. 'ready:' .. queue end
 local function turn_key(queue) return NS .. 'turn:' .. queue end
 local function clients_key(queue) return NS .. 'clients:' .. queue end
