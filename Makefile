@@ -11,7 +11,7 @@ QUICK_TESTS := $(wildcard tests/unit tests/meta)
 LINTED := $(wildcard app worker tests benchmarks .ci)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check types acceptance coverage bench catalogue openapi pictures lock fix clean
+.PHONY: help run test check types acceptance mutants coverage bench catalogue openapi pictures lock fix clean
 .PHONY: check-format check-lint check-types check-imports check-spelling check-dependencies check-tests
 
 help: ## print this list
@@ -33,6 +33,9 @@ types: $(READY) ## check types a second time, with pyright
 
 acceptance: $(READY) ## test the real processes: start, submit, stop, kill, restart
 	@$(PYTEST) tests/acceptance $(PYTEST_ARGS)
+
+mutants: $(READY) ## break the store's scripts in 42 ways: the state machine must see each (5 to 20 min)
+	@$(PYTEST) tests/store/mutants.py --timeout 600 $(PYTEST_ARGS)
 
 coverage: $(READY) ## `make test`, measuring branches in all processes; fails below 95 %
 	@$(MAKE) --no-print-directory test COVERAGE=1

@@ -61,6 +61,7 @@ class _Model:
     turn: int = 0
     start_overs: int = 0
     holder: Claim | None = None
+    released: Claim | None = None
     seq: int = 0
     last: JobRecord | None = None
     events: list[int] = field(default_factory=list)
@@ -284,8 +285,15 @@ class StoreMachine(RuleBasedStateMachine):
     def release(self, pick: int) -> None:
         claim, job = self.pick_claim(pick)
         if job is None:
-            return  # a repeated release is answered by whether this attempt had released before
+            known = self.jobs.get(claim.record.id)
+            if known is not None and known.holder is known.released is claim:
+                self.runs.release(claim)
+            else:
+                with pytest.raises(LeaseLost):
+                    self.runs.release(claim)
+            return
         self.runs.release(claim)
+        job.released = claim
         job.attempt -= 1
         job.fruitless = max(0, job.fruitless - 1)
         job.status = Status.CANCELLED if job.is_cancel_asked else Status.QUEUED
@@ -342,8 +350,9 @@ class StoreMachine(RuleBasedStateMachine):
             if job.seq == record.seq and job.last is not None and job.status.is_terminal:
                 assert record == job.last
             job.seq, job.last = record.seq, record
-            has_end = self.redis.ttl(self.keys.job(job_id)) > 0
-            assert has_end == job.status.is_terminal
+            for key in (self.keys.job(job_id), self.keys.checkpoint(job_id)):
+                left = self.redis.ttl(key)
+                assert left == -2 or (left > 0) == job.status.is_terminal
 
     @invariant()
     def events_and_history_only_grow(self) -> None:

@@ -1,0 +1,163 @@
+"""The state machine sees every one of these faults: a check that cannot fail proves nothing.
+
+`make mutants` runs them; they take too long for `make test`.
+"""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+from redis import Redis
+
+from app.store import scripts
+from tests.store.test_machine import StoreMachine
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One fault in one script.
+
+    Attributes:
+        script: File without its ending.
+        right: What stands there, once.
+        wrong: What stands there instead.
+    """
+
+    script: str
+    right: str
+    wrong: str
+
+
+MUTANTS = {
+    "an old fence passes": Mutant(
+        "prelude",
+        "return found[1] == 'running' and found[2] == fence",
+        "return found[1] == 'running'",
+    ),
+    "an ended job is still held": Mutant(
+        "prelude", "return found[1] == 'running' and found[2] == fence", "return found[2] == fence"
+    ),
+    "anybody may finish": Mutant("finish", "if not is_held(id, fence) then", "if false then"),
+    "anybody may record": Mutant("record", "if not is_held(id, fence) then", "if false then"),
+    "anybody may renew": Mutant("renew", "if not is_held(id, fence) then", "if false then"),
+    "anybody may start over": Mutant(
+        "start_over", "if not is_held(id, fence) then", "if false then"
+    ),
+    "anybody may release": Mutant("release", "if not is_held(id, fence) then", "if false then"),
+    "a claim keeps the fence": Mutant(
+        "claim", "number .. '-' .. nonce", "redis.call('HGET', job, 'fence')"
+    ),
+    "a claim is no attempt": Mutant("claim", "'attempt', 1)", "'attempt', 0)"),
+    "a claim takes no lease": Mutant("claim", "extend_lease(id, now, lease)", ""),
+    "a claim keeps later rows": Mutant("claim", "cut_history(history_key(id, run), step)", ""),
+    "a claim keeps rows without a checkpoint": Mutant(
+        "claim", "return forget_steps(id) end", "return end"
+    ),
+    "no attempt is fruitless": Mutant("claim", "'fruitless', 1)", "'fruitless', 0)"),
+    "a claim forgets the turn": Mutant(
+        "claim", "redis.call('SET', turn_key(queue), text(turn))", ""
+    ),
+    "progress does not count": Mutant("record", "text(place), 'fruitless', 0)", "text(place))"),
+    "every record is progress": Mutant(
+        "record", "if place > tonumber(found[1] or 0) then", "if true then"
+    ),
+    "a block is dropped": Mutant(
+        "record", "redis.call('XADD', key, entry", "redis.call('XLEN', key) -- "
+    ),
+    "a release costs an attempt": Mutant("release", "'attempt', -1)", "'attempt', 0)"),
+    "a release forgets the cancel": Mutant(
+        "release", "redis.call('HEXISTS', job, 'cancel_requested_at_ms') == 1", "false"
+    ),
+    "recovery forgets to queue": Mutant(
+        "prelude", "  enqueue(id, now)\n  emit(id, 'job.requeued'", "  emit(id, 'job.requeued'"
+    ),
+    "recovery queues at the end": Mutant("prelude", "found[3] or take_turn", "take_turn"),
+    "recovery forgets the cancel": Mutant("recover", "elseif found[3] then", "elseif false then"),
+    "recovery tries once more": Mutant(
+        "recover", "tonumber(found[2]) >= bound", "tonumber(found[2]) > bound"
+    ),
+    "recovery starts over for ever": Mutant("recover", "tonumber(found[4] or 0) > bound", "false"),
+    "recovery lets jobs wait": Mutant("recover", "if found[1] == 'queued' then", "if false then"),
+    "a cancelled job stays ready": Mutant(
+        "cancel", "dequeue(id, redis.call('HGET', job, 'queue'))", ""
+    ),
+    "a cancelled job runs on": Mutant(
+        "cancel",
+        "if redis.call('HSETNX', job, 'cancel_requested_at_ms', text(now)) == 1 then",
+        "if false then",
+    ),
+    "a key ignores the spec": Mutant("create", "if known[2] ~= fingerprint then", "if false then"),
+    "a key is not remembered": Mutant(
+        "create", "redis.call('HSET', memory_key(digest), 'id', id, 'fingerprint', fingerprint)", ""
+    ),
+    "the queue takes one more": Mutant("create", "if free <= 0 then", "if free < 0 then"),
+    "a client takes one more": Mutant("create", "held >= free then", "held > free then"),
+    "an extension has no history": Mutant(
+        "create", "redis.call('COPY', history_key(other, 0), history_key(id, 0))", ""
+    ),
+    "an extension begins anew": Mutant(
+        "create", "if extended ~= '' then inherit(id, extended) end", ""
+    ),
+    "an extension is forgotten": Mutant("create", "redis.call('PERSIST', checkpoint_key(id))", ""),
+    "clients do not take turns": Mutant(
+        "prelude", "math.max(redis.call('GET', turn_key(queue)), last or 0) + 1", "clock_us()"
+    ),
+    "a client that left is remembered": Mutant("prelude", "-1) <= 0 then", "-1) < 0 then"),
+    "an ended job lives for ever": Mutant(
+        "prelude", "redis.call('PEXPIREAT', key, text(expires))", ""
+    ),
+    "an ended job is still leased": Mutant(
+        "prelude",
+        "local job = job_key(id)\n  redis.call('ZREM', LEASES, id)\n  redis.call('HSET', job, 'status', status",
+        "local job = job_key(id)\n  redis.call('HSET', job, 'status', status",
+    ),
+    "an end is no event": Mutant("prelude", "emit(id, 'job.' .. status, now, data)", ""),
+    "starting over keeps the checkpoint": Mutant(
+        "prelude", "redis.call('DEL', checkpoint_key(id))\n  redis.call('HDEL'", "redis.call('HDEL'"
+    ),
+    "a deleted job keeps its key": Mutant("delete", "memory_key(", "gone_key("),
+    "a running job can be deleted": Mutant(
+        "delete", "if not is_terminal(found[1]) then", "if false then"
+    ),
+}
+
+
+def mutate(mutant: Mutant, folder: Path) -> None:
+    shutil.copytree(str(scripts._FOLDER), folder)
+    path = folder / f"{mutant.script}.lua"
+    text = path.read_text()
+    assert text.count(mutant.right) == 1, f"{mutant.script}.lua has changed: {mutant.right}"
+    path.write_text(text.replace(mutant.right, mutant.wrong))
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_state_machine_sees_the_fault(
+    redis: Redis, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    mutate(MUTANTS[name], tmp_path / "lua")
+    monkeypatch.setattr(scripts, "_FOLDER", tmp_path / "lua")
+    scripts.source_of.cache_clear()
+    StoreMachine.redis, StoreMachine.url = redis, redis_url
+    try:
+        # An error of Redis, a broken promise, or a refusal that did not come.
+        with pytest.raises((Exception, pytest.fail.Exception)) as caught:
+            run_state_machine_as_test(
+                StoreMachine,
+                settings=settings(
+                    max_examples=120,
+                    stateful_step_count=40,
+                    deadline=None,
+                    database=None,
+                    # The shortest story of each fault is of no interest here.
+                    phases=[Phase.generate],
+                    suppress_health_check=list(HealthCheck),
+                ),
+            )
+    finally:
+        scripts.source_of.cache_clear()
+        redis.flushall()
+
+    assert caught.traceback
