@@ -4,7 +4,6 @@ The model in Python says what must be true after every step; the store is the re
 """
 
 import asyncio
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -28,7 +27,7 @@ from app.domain.errors import (
     QueueFull,
     ShareFull,
 )
-from app.domain.job import JobRecord, Status
+from app.domain.job import Status
 from app.settings import Settings
 from app.store import codec
 from app.store.checkpoint import Checkpoint
@@ -37,34 +36,12 @@ from app.store.jobs import JobStore
 from app.store.keys import Keys
 from app.store.recovery import Recovery
 from app.store.runs import Claim, RunStore
+from tests.store.model import Model
 from tests.store.samples import FAILURE, make_job, make_outcome, make_rows, write
 
 _BOUND = 4
 _FRUITLESS = 2
 _PICK = st.integers(0, 7)
-
-
-@dataclass
-class _Model:
-    """What the store must say of one job."""
-
-    status: Status = Status.QUEUED
-    attempt: int = 0
-    fruitless: int = 0
-    furthest: int = 0
-    rows: int = 0
-    kept: int = 0
-    is_cancel_asked: bool = False
-    key: str | None = None
-    fingerprint: str = "one"
-    client: str = ""
-    turn: int = 0
-    start_overs: int = 0
-    holder: Claim | None = None
-    released: Claim | None = None
-    seq: int = 0
-    last: JobRecord | None = None
-    events: list[int] = field(default_factory=list)
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -85,7 +62,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.store = JobStore(self.client, self.settings)
         self.runs = RunStore(self.redis, self.settings)
         self.recovery = Recovery(self.redis, self.settings)
-        self.jobs: dict[str, _Model] = {}
+        self.jobs: dict[str, Model] = {}
         self.order: list[str] = []  # of creation
         self.turn = 0  # the highest that was claimed
         self.turns: dict[str, int] = {}  # the last of every client, while it has jobs that wait
@@ -103,7 +80,7 @@ class StoreMachine(RuleBasedStateMachine):
         waiting = [i for i in self.order if self.jobs[i].status is Status.QUEUED]
         return sorted(waiting, key=lambda job_id: (self.jobs[job_id].turn, job_id))
 
-    def held_by(self, client: str) -> list[_Model]:
+    def held_by(self, client: str) -> list[Model]:
         return [self.jobs[i] for i in self.queued() if self.jobs[i].client == client]
 
     def next_turn(self, client: str) -> int:
@@ -133,7 +110,7 @@ class StoreMachine(RuleBasedStateMachine):
             assert (created.is_new, created.record.id) == (False, known)
         elif not self.is_refused(call, client):
             assert self.wait(call).is_new
-            self.jobs[job.id] = _Model(
+            self.jobs[job.id] = Model(
                 key=key, fingerprint=fingerprint, client=client, turn=self.next_turn(client)
             )
             self.order.append(job.id)
@@ -162,7 +139,7 @@ class StoreMachine(RuleBasedStateMachine):
         call = self.store.create(job)
         if not self.is_refused(call, base.client):
             assert self.wait(call).is_new
-            longer = _Model(client=base.client, turn=self.next_turn(base.client))
+            longer = Model(client=base.client, turn=self.next_turn(base.client))
             if base.kept:
                 longer.rows, longer.kept, longer.furthest = base.rows, base.kept, base.kept - 1
             self.jobs[job.id] = longer
@@ -302,7 +279,21 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(pick=_PICK)
     def lose_a_worker(self, pick: int) -> None:
         running = [i for i in self.order if self.jobs[i].status is Status.RUNNING]
-        job_id = running[pick % len(running)]
+        self.lose(running[pick % len(running)])
+
+    @precondition(lambda self: self.queued())
+    @rule(count=st.integers(0, 2), is_kept=st.booleans(), is_cancelled=st.booleans())
+    def die_at_work(self, count: int, *, is_kept: bool, is_cancelled: bool) -> None:
+        """Live a worker's life in one step: chance alone seldom strings these together."""
+        (job_id, *_) = self.queued()
+        self.claim()
+        if count:
+            self.record(0, count, is_repeated=False, is_kept=is_kept)
+        if is_cancelled:
+            self.cancel(self.order.index(job_id))
+        self.lose(job_id)
+
+    def lose(self, job_id: str) -> None:
         self.redis.zadd(f"{self.keys.prefix}leases", {job_id: 1}, xx=True)
         repairs = self.recovery.round()
         job = self.jobs[job_id]
@@ -371,11 +362,11 @@ class StoreMachine(RuleBasedStateMachine):
             rows = codec.join_blocks(entry[1][b"rows"] for entry in blocks)
             assert list(rows.step) == list(range(job.rows))
 
-    def pick_job(self, pick: int) -> tuple[str, _Model]:
+    def pick_job(self, pick: int) -> tuple[str, Model]:
         job_id = self.order[pick % len(self.order)]
         return job_id, self.jobs[job_id]
 
-    def pick_claim(self, pick: int) -> tuple[Claim, _Model | None]:
+    def pick_claim(self, pick: int) -> tuple[Claim, Model | None]:
         """Return an attempt of the last few, and its job when it still holds it."""
         claim = self.claims[-1 - pick % min(len(self.claims), 4)]
         job = self.jobs.get(claim.record.id)
