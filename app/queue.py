@@ -8,12 +8,15 @@ import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, Protocol
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 from celery import Celery
 from kombu import Queue
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from app.log import fields
+from app.redis_url import Sentinels, parse_sentinels
 from app.settings import Settings
 
 MAX_UNSENT: Final = 16
@@ -22,7 +25,9 @@ MAX_UNSENT: Final = 16
 TASK_NAME: Final = "fitjobs.wake"
 QUEUES: Final = ("cpu", "cuda")
 
-_SEND_SECONDS: Final = 2
+_BROKER_SECONDS: Final = 2
+"""To connect, and for every answer: longer than kombu lets Redis hold a BRPOP, which is 1 s."""
+_LOOK_SECONDS: Final = 2
 
 _LOG = logging.getLogger(__name__)
 
@@ -35,13 +40,15 @@ class Wake(Protocol):
         ...
 
 
-def celery_settings(settings: Settings) -> dict[str, Any]:
+def celery_settings(settings: Settings, url: str) -> dict[str, Any]:
     """Return the Celery settings that sender and worker share.
 
     Args:
         settings: Names the namespace of the broker's keys.
+        url: The Redis that holds the jobs; the wake-ups share its fate.
     """
     return {
+        "broker_url": broker_url(url),
         "task_queues": [Queue(name) for name in QUEUES],
         "task_default_queue": "cpu",
         "task_create_missing_queues": False,
@@ -52,25 +59,61 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
         "result_backend": None,
         # A submit must not wait for the broker: recovery sends what is lost.
         "task_publish_retry": False,
-        "broker_connection_timeout": 2,
+        "broker_connection_timeout": _BROKER_SECONDS,
         "broker_transport_options": {
             "global_keyprefix": f"{{{settings.namespace}}}:celery:",
-            "socket_connect_timeout": 2,
+            # Without a timeout a message to a host that has vanished waits for TCP to give up.
+            "socket_timeout": _BROKER_SECONDS,
+            "socket_connect_timeout": _BROKER_SECONDS,
             # A silent BRPOP is dropped after about 1 + 2 x this many seconds (kombu 5.7).
-            "health_check_interval": 10,
+            "health_check_interval": _LOOK_SECONDS,
             "visibility_timeout": 60,
+            **_sentinel_options(parse_sentinels(url)),
+        },
+    }
+
+
+def _sentinel_options(known: Sentinels | None) -> dict[str, Any]:
+    if known is None:
+        return {}
+    each = _BROKER_SECONDS / len(known.addresses)
+    return {
+        "master_name": known.service,
+        "sentinel_kwargs": {
+            "socket_timeout": each,
+            "socket_connect_timeout": each,
+            # Not redis-py's ten times: kombu asks again itself.
+            "retry": Retry(NoBackoff(), 0),
+            "username": known.sentinel_username,
+            "password": known.sentinel_password,
         },
     }
 
 
 def broker_url(url: str) -> str:
-    """Return the same Redis as kombu spells it: unix:///p.sock?db=1 is its own scheme there."""
+    """Return the same Redis as kombu spells it.
+
+    unix:///p.sock?db=1 is a scheme of its own there, and each Sentinel has a URL of its own.
+    """
+    known = parse_sentinels(url)
+    if known is not None:
+        return _sentinel_urls(known)
     parts = urlsplit(url)
     if parts.scheme != "unix":
         return url
     database = parse_qs(parts.query).get("db", ["0"])[0]
     credentials = f"{parts.netloc}" if parts.netloc else ""
     return f"redis+socket://{credentials}{parts.path}?virtual_host={database}"
+
+
+def _sentinel_urls(known: Sentinels) -> str:
+    login = ""
+    if known.password is not None:
+        login = f"{quote(known.username or '', safe='')}:{quote(known.password, safe='')}@"
+    return ";".join(
+        f"sentinel://{login}{f'[{host}]' if ':' in host else host}:{port}/{known.database}"
+        for host, port in known.addresses
+    )
 
 
 def make_queue(settings: Settings, url: str) -> Celery:
@@ -80,12 +123,8 @@ def make_queue(settings: Settings, url: str) -> Celery:
         settings: Names the namespace.
         url: The Redis that holds the jobs; the wake-ups share its fate.
     """
-    queue = Celery("fitjobs", broker=broker_url(url), set_as_current=False)
-    shared = celery_settings(settings)
-    # A sender waits for no message, so a Redis that hangs may be given up on; a worker's BRPOP
-    # would be cut short by the same timeout.
-    transport = {**shared["broker_transport_options"], "socket_timeout": _SEND_SECONDS}
-    queue.conf.update({**shared, "broker_transport_options": transport})
+    queue = Celery("fitjobs", set_as_current=False)
+    queue.conf.update(celery_settings(settings, url))
     return queue
 
 

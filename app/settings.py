@@ -3,8 +3,11 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app.redis_url import BadRedisUrl, check_redis_url
 
 
 class Settings(BaseSettings):
@@ -14,7 +17,9 @@ class Settings(BaseSettings):
         host: Address that the API listens on.
         port: TCP port of the API.
         data_dir: Where `fitjobs up` keeps its Redis, its lock and its log.
-        redis_url: Redis or Valkey to use; unset, `fitjobs up` starts its own.
+        redis_url: Redis or Valkey to use, or the Sentinels that know it; unset, `fitjobs up`
+            starts its own.
+        min_replicas: Replicas that must have a change before a client is told of it.
         namespace: First part of every key, so that several services can share one Redis.
         cpu_workers: CPU worker processes that `fitjobs up` starts.
         log_format: "text" for people, "json" for machines.
@@ -41,12 +46,15 @@ class Settings(BaseSettings):
         extra="forbid",
         # FITJOBS_REDIS_URL= in a compose file means that it is not set.
         env_ignore_empty=True,
+        # A URL has passwords, and api_keys are nothing else.
+        hide_input_in_errors=True,
     )
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     data_dir: Path = Path(".fitjobs")
     redis_url: str | None = None
+    min_replicas: int = Field(default=0, ge=0, le=16)
     namespace: str = Field(default="fit", pattern=r"^[a-z0-9_-]{1,32}$")
     cpu_workers: int = Field(default=2, ge=1, le=256)
     log_format: Literal["text", "json"] = "text"
@@ -64,6 +72,14 @@ class Settings(BaseSettings):
     max_fruitless_attempts: int = Field(default=3, ge=1, le=100)
     store_timeout_seconds: Annotated[float, Field(ge=0.1, le=60)] = 2.0
     worker_max_memory_bytes: int = Field(default=1536 * 1024 * 1024, ge=2**28, le=2**40)
+
+    @field_validator("redis_url")
+    @classmethod
+    def _check_redis_url(cls, url: str | None) -> str | None:
+        try:
+            return None if url is None else check_redis_url(url)
+        except BadRedisUrl as error:
+            raise PydanticCustomError("redis_url", "{why}", {"why": str(error)}) from error
 
     @model_validator(mode="after")
     def _check_lease(self) -> Self:

@@ -10,15 +10,16 @@ from typing import Any, Final
 from celery import Celery, Task, signals
 
 from app import log
-from app.queue import QUEUES, TASK_NAME, broker_url, celery_settings, send_wake
+from app.queue import QUEUES, TASK_NAME, celery_settings, send_wake
 from app.store.connect import connect_sync
 from app.store.rounds import RecoveryThread
 from worker import tasks
 from worker.engine.torch_engine import warm
 
-app: Final = Celery("fitjobs", broker=broker_url(tasks.redis_url()))
-app.conf.update(celery_settings(tasks.settings()))
+app: Final = Celery("fitjobs")
+app.conf.update(celery_settings(tasks.settings(), tasks.redis_url()))
 app.conf.update(
+    worker_consumer="worker.consumer:Consumer",
     # The message is only a wake-up: a lost one is replaced, so it may be acknowledged at once.
     task_acks_late=False,
     # Nothing is reserved, so nothing is parked; kombu 5.7 also survives a Redis restart this way.
@@ -30,6 +31,9 @@ app.conf.update(
     worker_max_memory_per_child=tasks.settings().worker_max_memory_bytes // 1024,
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
+    # A primary that becomes a replica cuts every BRPOP short with an error of its own, and answers
+    # READONLY from then on: look for the new primary, do not die.
+    broker_channel_error_retry=True,
 )
 
 _SERVED: list[str] = []

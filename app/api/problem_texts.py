@@ -229,7 +229,7 @@ _STATE_PROBLEMS: Final[Mapping[str, ProblemText]] = {
     "store-unavailable": ProblemText(
         title="The store does not answer",
         meaning="Redis is away or refuses to write; whether a submit was accepted is not known.",
-        cause="Redis is restarting, out of memory, or not reachable.",
+        cause="Redis is restarting, out of memory, not reachable, or has fewer replicas than it must.",
         fix="Retry after the seconds in Retry-After, with the same Idempotency-Key or your own "
         "id, so that the job runs once.",
         request="curl -d '{}' {base}/v1/jobs",

@@ -48,7 +48,7 @@ class JobStore:
         self._redis: Any = redis  # redis-py's own types are partly unknown
         self._settings = settings
         self._keys = Keys(settings.namespace)
-        self._scripts = AsyncScripts(redis, self._keys)
+        self._scripts = AsyncScripts(redis, self._keys, settings)
 
     async def create(
         self,
@@ -74,7 +74,7 @@ class JobStore:
             ShareFull: The job's client has as many of these places as are still free.
         """
         bound = 0 if only_known else self._settings.max_queued_jobs
-        reply = await self._scripts.run(
+        reply = await self._scripts.commit(
             "create",
             job.id,
             "1" if own_id else "",
@@ -129,7 +129,7 @@ class JobStore:
 
     async def cancel(self, job_id: str) -> JobRecord:
         """Cancel a queued job at once, ask a running one to stop, leave a finished one alone."""
-        reply = await self._scripts.run("cancel", job_id, *times_of(self._settings))
+        reply = await self._scripts.commit("cancel", job_id, *times_of(self._settings))
         if not reply:
             raise await self._missing(job_id)
         return codec.decode_record(codec.pairs(reply))
@@ -161,7 +161,7 @@ class JobStore:
             fields += ["name", codec.to_json(name)]
         if not isinstance(tags, _Unset):
             fields += ["tags", codec.to_json(tags)]
-        reply = await self._scripts.run(
+        reply = await self._scripts.commit(
             "patch",
             job_id,
             "" if if_seq is None else if_seq,
@@ -187,7 +187,7 @@ class JobStore:
         Raises:
             JobNotFinished: Cancel it first.
         """
-        reply = await self._scripts.run("delete", job_id)
+        reply = await self._scripts.commit("delete", job_id)
         if reply == b"unfinished":
             raise JobNotFinished(f"The job {job_id} has not ended: cancel it first")
         if reply == b"missing":

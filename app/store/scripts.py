@@ -7,15 +7,21 @@ from typing import Any, Final
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 from redis.commands.core import AsyncScript, Script
+from redis.exceptions import MasterDownError, NoScriptError, ReadOnlyError
 
 from app.settings import Settings
 from app.store.connect import translate_errors
 from app.store.keys import Keys
+from app.store.replicas import Replicas
 
 Argument = str | bytes | int | float
 
 TOMBSTONE_SECONDS: Final = 7 * 86_400
 """How long after a job's end of life its id is answered by "expired" rather than "not found"."""
+
+# The primary has become a replica: the name may lead to another server by now, but only for a new
+# connection, and this one would answer like that for ever.
+_DEMOTED: Final = (ReadOnlyError, MasterDownError)
 
 _FOLDER: Final = resources.files("app.store").joinpath("lua")
 
@@ -58,16 +64,21 @@ class Scripts:
         if script is None:
             script = self._known[name] = self._redis.register_script(source_of(name))
         with translate_errors():
-            return script(keys=self._keys, args=arguments)
+            try:
+                return script(keys=self._keys, args=arguments)
+            except _DEMOTED:
+                self._redis.connection_pool.disconnect()
+                raise
 
 
 class AsyncScripts:
-    """The same for the service."""
+    """The same for the service, which tells clients of what it changed."""
 
-    def __init__(self, redis: AsyncRedis, keys: Keys) -> None:
-        self._redis = redis
+    def __init__(self, redis: AsyncRedis, keys: Keys, settings: Settings) -> None:
+        self._redis: Any = redis  # redis-py's own types are partly unknown
         self._keys = [keys.prefix]
         self._known = dict[str, AsyncScript]()
+        self._replicas = Replicas(keys, settings)
 
     async def run(self, name: str, *arguments: Argument) -> Any:  # noqa: ANN401  # each script has its own reply
         """Run one script.
@@ -75,8 +86,48 @@ class AsyncScripts:
         Raises:
             StoreUnavailable: Redis does not answer or refuses to write.
         """
+        with translate_errors():
+            try:
+                return await self._script(name)(keys=self._keys, args=arguments)
+            except _DEMOTED:
+                await self._redis.connection_pool.disconnect()
+                raise
+
+    async def commit(self, name: str, *arguments: Argument) -> Any:  # noqa: ANN401  # each script has its own reply
+        """Run one script that a client is told of: settings.min_replicas must have what it wrote.
+
+        One round trip, as without replicas. A worker's writes do not wait: what a failover loses of
+        them is computed again, to the same bits.
+
+        Raises:
+            StoreUnavailable: As `run`; or too few replicas have it in time, though it has happened.
+        """
+        if not self._replicas.are_asked:
+            return await self.run(name, *arguments)
+        script = self._script(name)
+        reply, *told = await self._follow("EVALSHA", script.sha, arguments)
+        if isinstance(reply, NoScriptError):
+            reply, *told = await self._follow("EVAL", script.script, arguments)
+        with translate_errors():
+            if isinstance(reply, _DEMOTED):
+                await self._redis.connection_pool.disconnect()
+            if isinstance(reply, Exception):
+                raise reply
+        self._replicas.check(*told)
+        return reply
+
+    async def _follow(
+        self, command: str, script: Argument, arguments: tuple[Argument, ...]
+    ) -> tuple[Any, Any, Any]:
+        with translate_errors():
+            async with self._redis.pipeline(transaction=False) as pipe:
+                pipe.execute_command(command, script, len(self._keys), *self._keys, *arguments)
+                self._replicas.follow(pipe)
+                reply, _, in_memory, on_disk = await pipe.execute(raise_on_error=False)
+        return reply, in_memory, on_disk
+
+    def _script(self, name: str) -> Any:  # noqa: ANN401  # redis-py's own types are partly unknown
         script = self._known.get(name)
         if script is None:
             script = self._known[name] = self._redis.register_script(source_of(name))
-        with translate_errors():
-            return await script(keys=self._keys, args=arguments)
+        return script

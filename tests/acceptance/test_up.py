@@ -69,6 +69,15 @@ def test_bad_setting_is_one_sentence(open_house: Open) -> None:
     assert house.printed.count("\n") == 1
 
 
+def test_bad_redis_url_is_one_sentence(open_house: Open) -> None:
+    house = open_house(environment={"FITJOBS_REDIS_URL": "redis+sentinel://:secret@host"})
+
+    assert house.end() == 1
+    assert house.printed.startswith("FITJOBS_REDIS_URL: The URL names no service")
+    assert house.printed.count("\n") == 1
+    assert "secret" not in house.printed
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [("worker-cpu", "worker.main"), ("api", "uvicorn"), ("Redis", "redis-server")],
@@ -129,7 +138,7 @@ def test_given_redis_is_used_and_left_running(open_house: Open, redis_url: str) 
 
 
 def test_child_that_cannot_start_is_given_up(open_house: Open) -> None:
-    house = open_house(environment={"FITJOBS_REDIS_URL": "nonsense://"})
+    house = open_house(environment={"UVICORN_LOG_LEVEL": "nonsense"})
 
     assert house.end() == 1
     assert "times while starting" in house.printed

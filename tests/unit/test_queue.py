@@ -11,7 +11,16 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from app.queue import MAX_UNSENT, QUEUES, TASK_NAME, Waker, broker_url, make_queue, send_wake
+from app.queue import (
+    MAX_UNSENT,
+    QUEUES,
+    TASK_NAME,
+    Waker,
+    broker_url,
+    celery_settings,
+    make_queue,
+    send_wake,
+)
 from app.settings import Settings
 from app.store import server
 from tests.waiting import wait_until
@@ -105,7 +114,20 @@ def test_broker_that_hangs_holds_up_neither_submit_nor_close(
         ("rediss://:pw@host:6379/0", "rediss://:pw@host:6379/0"),
         ("unix:///run/redis.sock", "redis+socket:///run/redis.sock?virtual_host=0"),
         ("unix:///run/redis.sock?db=3", "redis+socket:///run/redis.sock?virtual_host=3"),
+        ("redis+sentinel://a,b:1/fits", "sentinel://a:26379/0;sentinel://b:1/0"),
+        ("redis+sentinel://me:p%40w@[::1]/fits/2", "sentinel://me:p%40w@[::1]:26379/2"),
     ],
 )
 def test_broker_url_names_the_same_redis(url: str, kombu: str) -> None:
     assert broker_url(url) == kombu
+
+
+def test_sentinels_are_asked_with_their_own_password_and_once(settings: Settings) -> None:
+    url = "redis+sentinel://:pw@a,b/fits?sentinel_username=me&sentinel_password=theirs"
+    options = celery_settings(settings, url)["broker_transport_options"]
+
+    assert options["master_name"] == "fits"
+    assert options["sentinel_kwargs"]["username"] == "me"
+    assert options["sentinel_kwargs"]["password"] == "theirs"  # noqa: S105  # nobody's
+    assert options["sentinel_kwargs"]["retry"].get_retries() == 0
+    assert options["global_keyprefix"] == "{fit}:celery:"

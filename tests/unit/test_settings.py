@@ -12,6 +12,7 @@ NAMES = {
     "port",
     "data_dir",
     "redis_url",
+    "min_replicas",
     "namespace",
     "cpu_workers",
     "log_format",
@@ -77,6 +78,7 @@ def test_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
         ("LEASE_SECONDS", "0.1"),
         ("LEASE_SECONDS", "1.5"),
         ("HEARTBEAT_SECONDS", "3"),
+        ("MIN_REPLICAS", "-1"),
     ],
 )
 def test_value_out_of_bounds_is_refused(
@@ -85,6 +87,18 @@ def test_value_out_of_bounds_is_refused(
     monkeypatch.setenv(f"FITJOBS_{name}", value)
     with pytest.raises(ValidationError):
         Settings()
+
+
+def test_bad_redis_url_is_one_sentence_without_its_password(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FITJOBS_REDIS_URL", "redis+sentinel://:secret@host")
+    with pytest.raises(ValidationError) as caught:
+        Settings()
+    (error,) = caught.value.errors(include_url=False)
+
+    assert error["msg"].startswith("The URL names no service of the Sentinels: write ")
+    assert "secret" not in str(caught.value)
 
 
 def test_settings_cannot_be_changed() -> None:

@@ -8,6 +8,7 @@ import pytest
 from redis import Redis
 
 from app.domain.job import Status
+from app.queue import celery_settings
 from tests.unit.worker.desk import TestDesk
 from tests.waiting import wait_until
 from worker import tasks
@@ -22,7 +23,7 @@ def main(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType
     monkeypatch.setenv("FITJOBS_RECOVERY_SECONDS", "0.1")
     tasks.settings.cache_clear()
     module = importlib.import_module("worker.main")
-    module.app.conf.broker_url = module.broker_url(redis_url)
+    module.app.conf.update(celery_settings(tasks.settings(), redis_url))
     yield module
     module.app.close()
     tasks.close_desks()
