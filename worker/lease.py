@@ -10,6 +10,7 @@ from typing import Self
 
 from app.domain.errors import LeaseLost, StoreUnavailable
 from app.log import fields
+from app.store.connect import Pauses
 from app.store.runs import Claim, RunStore
 
 _LOG = logging.getLogger(__name__)
@@ -51,12 +52,17 @@ class Lease:
         self._thread.join()
 
     def _renew(self) -> None:
-        while not self._over.wait(self._heartbeat_seconds):
+        pauses = Pauses()
+        pause = self._heartbeat_seconds
+        while not self._over.wait(pause):
+            pause = self._heartbeat_seconds
             try:
                 self._runs.renew(self._claim)
+                pauses.reset()
             except LeaseLost:
                 self._lost.set()
                 return
             except StoreUnavailable:
                 # Redis may be back before the lease is over; if not, the fence decides.
+                pause = min(pauses.next_seconds(), self._heartbeat_seconds)
                 _LOG.warning("lease.not_renewed", extra=fields(worker=self._claim.worker))

@@ -6,6 +6,7 @@ from typing import Final
 
 from app.domain.errors import StoreUnavailable
 from app.domain.job import WorkerInfo
+from app.store.connect import Pauses
 from app.store.runs import RunStore
 
 ANNOUNCE_SECONDS: Final = 2.0
@@ -48,11 +49,15 @@ class Presence:
             _LOG.debug("presence.not_retired")
 
     def _announce(self) -> None:
-        while True:
+        pauses = Pauses()
+        pause = 0.0
+        while not self._over.wait(pause):
+            pause = ANNOUNCE_SECONDS
             try:
                 info = self._info.model_copy(update={"job": self._job})
                 self._runs.announce(info, ttl_seconds=PRESENCE_SECONDS)
+                pauses.reset()
             except StoreUnavailable:
                 _LOG.debug("presence.not_announced")
-            if self._over.wait(ANNOUNCE_SECONDS):
-                return
+                # A Redis that has lost its memory knows no worker until we say so.
+                pause = pauses.next_seconds()

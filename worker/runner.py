@@ -25,12 +25,12 @@ from app.domain.spec import ComparisonSpec
 from app.log import bound, fields
 from app.settings import Settings
 from app.store.checkpoint import Checkpoint
+from app.store.connect import Pauses
 from app.store.runs import Claim, RunStore
 from worker.contract import Block, Engine, Prepared, Run
 from worker.lease import Lease
 from worker.recorder import Recorder, Snapshot
 
-STORE_RETRY_SECONDS: Final = 0.25
 DRAIN_SECONDS: Final = 5.0
 """How long a worker that was asked to stop still waits for a Redis that is away."""
 
@@ -303,6 +303,7 @@ class Runner:
         """
         drained_until: float | None = None
         is_told = False
+        pauses = Pauses()
         while True:
             try:
                 write()
@@ -314,7 +315,7 @@ class Runner:
                     drained_until = drained_until or self.clock() + DRAIN_SECONDS
                     if self.clock() >= drained_until:
                         raise
-                time.sleep(STORE_RETRY_SECONDS)
+                time.sleep(pauses.next_seconds())
             else:
                 return
 

@@ -8,7 +8,6 @@ It does not know what changed.
 import asyncio
 import contextlib
 import logging
-import random
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, Final
 
@@ -18,14 +17,13 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from app.log import fields
 from app.settings import Settings
+from app.store.connect import Pauses
 from app.store.keys import Keys
 
 _LOG: Final = logging.getLogger(__name__)
 
 QUIET_SECONDS: Final = 5.0
 """A connection silent for this long is asked whether it still lives; twice silent, it does not."""
-_FIRST_PAUSE_SECONDS: Final = 0.05
-_LONGEST_PAUSE_SECONDS: Final = 1.0
 _CANCEL_AGAIN_SECONDS: Final = 0.1
 
 
@@ -111,18 +109,16 @@ class Feed:
                 del self._watches[job_id]
 
     async def _listen_for_ever(self) -> None:
-        pause = _FIRST_PAUSE_SECONDS
+        pauses = Pauses()
         while True:
             try:
                 async for _ in self._listen():
-                    pause = _FIRST_PAUSE_SECONDS
+                    pauses.reset()
             except (RedisError, OSError) as error:
                 _LOG.warning("feed.interrupted", extra=fields(reason=str(error)))
             except Exception:  # noqa: BLE001  # the top of the task: readers must go on being woken
                 _LOG.exception("feed.failed")
-            # Jitter, so that processes do not all come back in the same instant.
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # no secret
-            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+            await asyncio.sleep(pauses.next_seconds())
 
     async def _listen(self) -> AsyncIterator[None]:
         """Follow the bus until the connection fails; yields at every sign of life."""

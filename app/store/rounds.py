@@ -13,6 +13,7 @@ from redis import Redis
 from app import log
 from app.domain.errors import StoreUnavailable
 from app.settings import Settings
+from app.store.connect import Pauses
 from app.store.recovery import Recovery
 
 _LOG: Final = logging.getLogger(__name__)
@@ -55,11 +56,15 @@ class RecoveryThread:
         self._redis.close()
 
     def _run(self) -> None:
-        while not self._over.wait(self._pause_seconds):
+        pauses = Pauses()
+        pause = self._pause_seconds
+        while not self._over.wait(pause):
+            pause = self._pause_seconds
             try:
                 self._mend()
+                pauses.reset()
             except StoreUnavailable:
-                continue
+                pause = pauses.next_seconds()
             except Exception:  # noqa: BLE001  # a round that fails must not end the rounds
                 _LOG.exception("recovery.failed")
 
