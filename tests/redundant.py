@@ -90,6 +90,12 @@ class Redundant:
         process.kill()
         process.wait()
 
+    def revive(self, port: int) -> None:
+        """Start a killed server again, with the file that it had."""
+        self.servers[self.ports.index(port)] = server.start(
+            self._directory / f"redis-{port}", port=port
+        )
+
     def close(self) -> None:
         if self._sentinel is not None:
             self._sentinel.kill()

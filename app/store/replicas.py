@@ -51,10 +51,11 @@ class Replicas:
         # Then on the disk of this Redis and of so many replicas.
         pipe.execute_command("WAITAOF", 1, self._fewest, half)
 
-    def check(self, in_memory: Any, on_disk: Any) -> None:  # noqa: ANN401  # numbers or errors
-        """Look at the two answers.
+    def check(self, mark: Any, in_memory: Any, on_disk: Any) -> None:  # noqa: ANN401  # or errors
+        """Look at the three answers.
 
         Args:
+            mark: Of the mark.
             in_memory: Of WAIT.
             on_disk: Of WAITAOF; an error before Redis 7.2, and without an append-only file: then to
                 have it in memory is all that can be asked.
@@ -63,10 +64,11 @@ class Replicas:
             StoreUnavailable: Fewer replicas than settings.min_replicas have the write, or Redis
                 cannot ask them.
         """
-        if isinstance(in_memory, Exception):
-            raise StoreUnavailable(
-                f"The change was made, but Redis does not say whether replicas have it: {in_memory}"
-            ) from in_memory
+        for answer in (mark, in_memory):
+            if isinstance(answer, Exception):
+                raise StoreUnavailable(
+                    f"The change was made, but Redis does not say whether replicas have it: {answer}"
+                ) from answer
         local, replicas = (1, in_memory) if isinstance(on_disk, Exception) else on_disk
         if local < 1 or replicas < self._fewest:
             raise StoreUnavailable(

@@ -118,13 +118,13 @@ class AsyncScripts:
 
     async def _follow(
         self, command: str, script: Argument, arguments: tuple[Argument, ...]
-    ) -> tuple[Any, Any, Any]:
+    ) -> list[Any]:
         with translate_errors():
             async with self._redis.pipeline(transaction=False) as pipe:
                 pipe.execute_command(command, script, len(self._keys), *self._keys, *arguments)
                 self._replicas.follow(pipe)
-                reply, _, in_memory, on_disk = await pipe.execute(raise_on_error=False)
-        return reply, in_memory, on_disk
+                replies: list[Any] = await pipe.execute(raise_on_error=False)
+        return replies
 
     def _script(self, name: str) -> Any:  # noqa: ANN401  # redis-py's own types are partly unknown
         script = self._known.get(name)

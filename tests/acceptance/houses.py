@@ -76,10 +76,17 @@ class House:
         self.process.stdout.close()
         return status
 
-    def ask(self, path: str, body: object = None, *, timeout: float = 60) -> Any:
+    def ask(
+        self,
+        path: str,
+        body: object = None,
+        *,
+        timeout: float = 60,
+        method: str | None = None,
+    ) -> Any:
         data = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(self.url + path, data=data, headers=headers)
+        request = urllib.request.Request(self.url + path, data=data, headers=headers, method=method)
         with urllib.request.urlopen(request, timeout=timeout) as answer:
             return json.load(answer)
 

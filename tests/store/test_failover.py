@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
@@ -22,7 +23,7 @@ from app.store.jobs import JobStore
 from app.store.recovery import Recovery
 from app.store.runs import RunStore
 from tests.proxy import Proxy
-from tests.redundant import Redundant, client_of, free_port
+from tests.redundant import Redundant, client_of
 from tests.store.samples import make_job
 from tests.waiting import wait_until, wait_until_async
 
@@ -100,18 +101,16 @@ async def test_sentinels_lead_every_client_to_the_new_primary(
 
 async def test_nobody_waits_longer_for_sentinels_than_for_a_redis(settings: Settings) -> None:
     """Three Sentinels that take connections and say nothing: half of the time for all of them."""
-    silent = [Proxy(("127.0.0.1", free_port())) for _ in range(3)]
-    hosts = ",".join(f"127.0.0.1:{proxy.port}" for proxy in silent)
-    for proxy in silent:
-        proxy.freeze()
+    silent = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
+    hosts = ",".join(f"127.0.0.1:{listener.getsockname()[1]}" for listener in silent)
     quick = settings.model_copy(update={"store_timeout_seconds": 0.6})
     async with connect_async(quick, f"redis+sentinel://{hosts}/fits") as client:
         started = time.monotonic()
         with pytest.raises(StoreUnavailable):
             await JobStore(client, quick).check()
         waited = time.monotonic() - started
-    for proxy in silent:
-        proxy.close()
+    for listener in silent:
+        listener.close()
 
     assert waited < 0.6
 
