@@ -15,7 +15,7 @@ import pytest
 from app.store import server
 from tests.acceptance.houses import House
 from tests.proxy import Proxy
-from tests.redundant import Redundant, client_of, free_port
+from tests.redundant import Redundant, free_port
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.acceptance
@@ -195,10 +195,10 @@ def test_name_that_leads_elsewhere_is_followed(open_house: Open, pair: Redundant
         pair.replicate(old, of=new)
 
     try:
-        url = f"redis://127.0.0.1:{proxy.port}"
-        house = open_house(environment={"FITJOBS_REDIS_URL": url}).wait_until_ready()
+        environment = {"FITJOBS_REDIS_URL": pair.url(proxy.port)}
+        house = open_house(environment=environment).wait_until_ready()
         worker, api = house.pid_of("worker.main"), house.pid_of("uvicorn")
-        with client_of(first) as raw:
+        with pair.client(first) as raw:
             # Redis ends such a wait with an error that Celery takes for a defect by default.
             wait_until(lambda: raw.info("clients")["blocked_clients"], "the worker is idle")
         move(first, second)

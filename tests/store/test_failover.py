@@ -23,7 +23,7 @@ from app.store.jobs import JobStore
 from app.store.recovery import Recovery
 from app.store.runs import RunStore
 from tests.proxy import Proxy
-from tests.redundant import Redundant, client_of
+from tests.redundant import Redundant
 from tests.store.samples import make_job
 from tests.waiting import wait_until, wait_until_async
 
@@ -40,12 +40,12 @@ def pair(tmp_path: Path) -> Iterator[Redundant]:
 
 @pytest.fixture
 def primary(pair: Redundant) -> str:
-    return f"redis://127.0.0.1:{pair.ports[0]}"
+    return pair.url(pair.ports[0])
 
 
 @pytest.fixture
 def replica(pair: Redundant) -> str:
-    return f"redis://127.0.0.1:{pair.ports[1]}"
+    return pair.url(pair.ports[1])
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ async def test_sentinels_lead_every_client_to_the_new_primary(
         send_wake(queue, "cpu")
         await store.create(make_job("before"))
         watch = await stack.enter_async_context(feed.watch("after"))
-        new = stack.enter_context(client_of(pair.ports[1]))
+        new = stack.enter_context(pair.client(pair.ports[1]))
         await wait_until_async(lambda: new.zcard("{fit}:index") == 1, "the replica has the job")
         pair.kill(pair.ports[0])
         await wait_until_async(
@@ -118,7 +118,7 @@ async def test_nobody_waits_longer_for_sentinels_than_for_a_redis(settings: Sett
 async def test_name_that_leads_elsewhere_is_followed(pair: Redundant, settings: Settings) -> None:
     """A hosted Redis behind one name: its primary becomes a replica, and keeps its connections."""
     proxy = Proxy(("127.0.0.1", pair.ports[0]))
-    url = f"redis://127.0.0.1:{proxy.port}"
+    url = pair.url(proxy.port)
     async with AsyncExitStack() as stack:
         stack.callback(proxy.close)
         client = await stack.enter_async_context(connect_async(settings, url))
@@ -140,7 +140,7 @@ async def test_name_that_leads_elsewhere_is_followed(pair: Redundant, settings: 
 
         assert (await store.create(make_job("after"))).is_new
         assert recovery.round().is_elected
-        new = stack.enter_context(client_of(pair.ports[1]))
+        new = stack.enter_context(pair.client(pair.ports[1]))
         waiting = new.llen("{fit}:celery:cpu")
         send_wake(queue, "cpu")
         assert new.llen("{fit}:celery:cpu") == waiting + 1
@@ -181,7 +181,7 @@ async def test_replica_that_does_not_follow_refuses_what_would_be_told(
     pair: Redundant, careful: Settings, primary: str, *, has_file: bool
 ) -> None:
     for port in pair.ports if not has_file else ():
-        with client_of(port) as raw:
+        with pair.client(port) as raw:
             raw.config_set("appendonly", "no")
     frozen = pair.servers[1].process
     async with connect_async(careful, primary) as client:
@@ -237,7 +237,7 @@ async def test_full_redis_still_tells_of_a_cancel(
     async with connect_async(careful, primary) as client:
         store = JobStore(client, careful)
         await store.create(make_job("one"))
-        with client_of(pair.ports[0]) as raw:
+        with pair.client(pair.ports[0]) as raw:
             raw.config_set("maxmemory", 1)
 
         assert (await store.cancel("one")).status.is_terminal

@@ -3,6 +3,7 @@
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -87,6 +88,27 @@ def test_recovery_outlives_an_absent_redis(quick: Settings, tmp_path: Path) -> N
         rounds.stop()
 
     assert not rounds.is_alive
+
+
+@pytest.mark.slow
+def test_absent_redis_is_looked_for_more_often_than_rounds_come(
+    quick: Settings, tmp_path: Path
+) -> None:
+    seldom = {"redis_url": f"unix://{tmp_path}/s", "recovery_seconds": 1.5}
+    met: list[float] = []
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{tmp_path}/s")
+        listener.listen()
+        listener.settimeout(5)
+        rounds = recover(quick.model_copy(update=seldom), print)
+        rounds.start()
+        for _ in range(3):
+            connection, _ = listener.accept()
+            met.append(time.monotonic())
+            connection.close()
+        rounds.stop()
+
+    assert met[2] - met[0] < 1.5
 
 
 def test_application_of_the_environment_is_light() -> None:
