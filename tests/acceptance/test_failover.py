@@ -26,7 +26,8 @@ BACK_SECONDS: Final = 5.0
 """How soon after Redis is back a job must have run."""
 OUTAGES: Final = 3
 FAILURES_AN_OUTAGE: Final = 8
-"""Tries of the worker to reach the broker: Celery's own pauses would make it a minute."""
+"""Tries of the worker to reach the broker: Celery's own pauses would make it 56 s."""
+OUTAGE_SECONDS: Final = 30
 SPEC: Final = {
     "data": {"preset": "noisy"},
     "optimizer": "adam",
@@ -157,19 +158,18 @@ def test_redis_that_dies_again_and_again_finds_its_processes_again(
         house = open_house(environment={"FITJOBS_REDIS_URL": redis.url}).wait_until_ready()
         log = house.data_dir / "logs" / "worker-cpu.log"
         worker = house.pid_of("worker.main")
+        wait_until(lambda: " ready." in log.read_text(), "the worker consumes", seconds=30)
         for outage in range(OUTAGES):
-            seen = log.read_text().count("Cannot connect")
+            seen = count_failures(log)
             redis.process.kill()
             redis.process.wait()
             started = time.monotonic()
             assert put(house, "refused", {}) == 503
             assert time.monotonic() - started < 2.5
             wait_until(
-                lambda seen=seen: (
-                    log.read_text().count("Cannot connect") >= seen + FAILURES_AN_OUTAGE
-                ),
-                "the worker looks for Redis",
-                seconds=15,
+                lambda seen=seen: count_failures(log) >= seen + FAILURES_AN_OUTAGE,
+                f"the worker looks for Redis in outage {outage}",
+                seconds=OUTAGE_SECONDS,
             )
             redis = server.start(tmp_path / "redis", port=port)
             wait_until(
@@ -182,6 +182,10 @@ def test_redis_that_dies_again_and_again_finds_its_processes_again(
         assert not re.search("Unrecoverable|Traceback", log.read_text())
     finally:
         redis.stop()
+
+
+def count_failures(log: Path) -> int:
+    return log.read_text().count("Cannot connect")
 
 
 def test_name_that_leads_elsewhere_is_followed(open_house: Open, pair: Redundant) -> None:
