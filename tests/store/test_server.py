@@ -70,7 +70,7 @@ def test_a_server_left_over_is_stopped_first(
     second.stop()
 
 
-def test_a_socket_directory_of_somebody_else_is_refused(
+def test_a_foreign_directory_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
