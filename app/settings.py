@@ -20,6 +20,7 @@ class Settings(BaseSettings):
         redis_url: Redis or Valkey to use, or the Sentinels that know it; unset, `fitjobs up`
             starts its own.
         min_replicas: Replicas that must have a change before a client is told of it.
+        redis_max_memory_bytes: Beyond, the Redis that `fitjobs up` starts refuses new jobs.
         namespace: First part of every key, so that several services can share one Redis.
         cpu_workers: CPU worker processes that `fitjobs up` starts.
         log_format: "text" for people, "json" for machines.
@@ -55,6 +56,7 @@ class Settings(BaseSettings):
     data_dir: Path = Path(".fitjobs")
     redis_url: str | None = None
     min_replicas: int = Field(default=0, ge=0, le=16)
+    redis_max_memory_bytes: int = Field(default=2**30, ge=2**24, le=2**44)
     namespace: str = Field(default="fit", pattern=r"^[a-z0-9_-]{1,32}$")
     cpu_workers: int = Field(default=2, ge=1, le=256)
     log_format: Literal["text", "json"] = "text"

@@ -43,12 +43,14 @@ class Role:
         order: Position in the order of stopping, 0 first.
         grace_seconds: How long it may take to stop.
         start: Starts it and returns the process, leader of its own group; raises StartFailed.
+        last_words: Called after a death; returns what it had said of its cause, or "".
     """
 
     name: str
     order: int
     grace_seconds: float
     start: Callable[[], Process]
+    last_words: Callable[[], str] = str
 
 
 class Child:
@@ -106,7 +108,8 @@ class Child:
         status = self._process.poll()
         if status is not None:
             self._forget(self._process)
-            self._mourn(describe_status(status))
+            words = (describe_status(status), self.role.last_words())
+            self._mourn(": ".join(filter(None, words)))
 
     def restart(self) -> None:
         """Stop the process; the next look starts it anew."""

@@ -58,6 +58,7 @@ class House:
         self.logs.mkdir(parents=True, exist_ok=True)
         self._settings = settings
         self._listener = listener
+        self._tell = tell
         self._redis_url = settings.redis_url or ""
         self._redis: server.RedisServer | None = None
         self._watchdog = subprocess.Popen(
@@ -106,7 +107,11 @@ class House:
 
     def _make_roles(self) -> list[Role]:
         redis = Role(
-            name="Redis", order=2, grace_seconds=REDIS_GRACE_SECONDS, start=self._start_redis
+            name="Redis",
+            order=2,
+            grace_seconds=REDIS_GRACE_SECONDS,
+            start=self._start_redis,
+            last_words=self._read_last_words,
         )
         workers = [
             Role(
@@ -128,11 +133,19 @@ class House:
 
     def _start_redis(self) -> Process:
         try:
-            self._redis = server.start(self._settings.data_dir / "redis")
+            self._redis = server.start(
+                self._settings.data_dir / "redis",
+                max_memory_bytes=self._settings.redis_max_memory_bytes,
+            )
         except (server.ServerFailed, OSError) as error:
             raise StartFailed(str(error)) from error
         self._redis_url = self._redis.url
+        for notice in self._redis.notices:
+            self._tell(notice)
         return self._redis.process
+
+    def _read_last_words(self) -> str:
+        return self._redis.last_words() if self._redis is not None else ""
 
     def _start_worker(self, queue: str, processes: int) -> Process:
         options = ["--queues", queue, "--concurrency", str(processes), "--hostname", f"{queue}@%h"]

@@ -3,10 +3,12 @@
 import hashlib
 import importlib
 import os
+import re
 import shutil
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -17,6 +19,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from app.domain.errors import FitjobsError
+from app.store.append_only import AppendOnlyFile
 
 # sockaddr_un holds 108 bytes on Linux and 104 on macOS, the ending zero included.
 _LONGEST_SOCKET_PATH: Final = 100
@@ -40,10 +43,28 @@ class RedisServer:
         process: The process, in a session of its own: a Ctrl-C in the terminal reaches the workers
             first, which still need it.
         url: Where it listens.
+        log: What it and those before it have written.
+        notices: What a person should know about the data it has found, a sentence each.
     """
 
     process: "subprocess.Popen[bytes]"
     url: str
+    log: Path | None = None
+    notices: tuple[str, ...] = ()
+
+    def last_words(self) -> str:
+        """Return its last line in the log when that is a warning, as before an exit; else ""."""
+        lines = self.read_log().splitlines()
+        _, is_warning, words = lines[-1].partition(" # ") if lines else ("", "", "")
+        return words if is_warning else ""
+
+    def read_log(self) -> str:
+        """Return what this process has written to the log that all starts share."""
+        if self.log is None or not self.log.exists():
+            return ""
+        # A line begins with the process and its role: "123:M".
+        own = re.compile(rf"^{self.process.pid}:\w .*(?:\n(?!\d+:\w ).*)*", re.MULTILINE)
+        return "\n".join(own.findall(self.log.read_text(errors="replace")))
 
     def stop(self, *, seconds: float = _STOP_SECONDS) -> None:
         """End the server after it has written everything; safe to call twice.
@@ -82,40 +103,66 @@ def find_binary() -> str:
     return binary
 
 
-def start(directory: Path, *, fsync: Fsync = "always", port: int | None = None) -> RedisServer:
+def start(
+    directory: Path,
+    *,
+    fsync: Fsync = "always",
+    port: int | None = None,
+    max_memory_bytes: int | None = None,
+) -> RedisServer:
     """Start a redis-server whose data live in a directory, and wait until it answers.
 
     A server that an earlier, killed process has left running there is stopped first: the caller
-    must hold the directory's lock.
+    must hold the directory's lock. Data that are damaged or gone are refused, never passed over;
+    where somebody has moved the append-only file away, the hourly copy takes its place.
 
     Args:
         directory: Made when it does not exist; holds the append-only file and redis.log.
         fsync: When the append-only file reaches the disk; "always" loses nothing acknowledged.
         port: TCP port on 127.0.0.1; None listens on a unix socket only.
+        max_memory_bytes: Beyond, Redis refuses new jobs; None is no bound.
 
     Raises:
-        ServerFailed: No binary, or it ended before it answered; the end of its log says why.
+        ServerFailed: No binary, or its data are damaged, or it ended before it answered; the
+            sentence says which, and what to do.
     """
     directory = directory.resolve()
     directory.mkdir(parents=True, exist_ok=True)
     socket = _choose_socket(directory)
     url = f"unix://{socket}" if port is None else f"redis://127.0.0.1:{port}/0"
     _stop_left_over(f"unix://{socket}")
+    files = AppendOnlyFile(directory=directory, binary=find_binary())
+    if flaw := files.find_flaw():
+        raise ServerFailed(f"Redis was not started: {flaw}")
+    options = _options(directory, socket=socket, fsync=fsync, port=port)
+    options["maxmemory"] = str(max_memory_bytes or 0)
+    return _launch(files, options, url=url)
+
+
+def _launch(files: AppendOnlyFile, options: dict[str, str], *, url: str) -> RedisServer:
+    doubt, copied = files.doubt(), None
+    if files.is_left_to_copy:
+        copied = f"Redis took {files.describe_copy()}: what was accepted later is lost"
+    options["appendonly"] = "yes" if copied is None else "no"
+    words = [word for name, value in options.items() for word in (f"--{name}", value)]
     # Arguments only: no user text reaches a shell.
     process = subprocess.Popen(  # noqa: S603
-        [find_binary(), *_options(directory, socket=socket, fsync=fsync, port=port)],
+        [files.binary, *words],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    server = RedisServer(process=process, url=url)
+    server = RedisServer(process=process, url=url, log=files.directory / "redis.log")
     try:
-        _wait_until_ready(server, directory / "redis.log")
+        _wait_until_ready(server, files)
+        if copied is not None:
+            _append_from_now_on(server, files)
     except BaseException:
         server.stop()
         raise
-    return server
+    loss = files.describe_loss(server.read_log())
+    return replace(server, notices=tuple(filter(None, (doubt, copied, loss))))
 
 
 def _choose_socket(directory: Path) -> Path:
@@ -131,15 +178,14 @@ def _choose_socket(directory: Path) -> Path:
     return short / "redis.sock"
 
 
-def _options(directory: Path, *, socket: Path, fsync: Fsync, port: int | None) -> list[str]:
-    options = {
+def _options(directory: Path, *, socket: Path, fsync: Fsync, port: int | None) -> dict[str, str]:
+    return {
         "port": str(port or 0),
         "bind": "127.0.0.1",
         "unixsocket": str(socket),
         "unixsocketperm": "700",
         "dir": str(directory),
         "logfile": str(directory / "redis.log"),
-        "appendonly": "yes",
         "appendfsync": fsync,
         "aof-load-truncated": "yes",
         # A second copy each hour, whole in one file; the append-only file is the truth.
@@ -151,7 +197,6 @@ def _options(directory: Path, *, socket: Path, fsync: Fsync, port: int | None) -
         "client-output-buffer-limit": "pubsub 8mb 4mb 30",
         "daemonize": "no",
     }
-    return [word for name, value in options.items() for word in (f"--{name}", value)]
 
 
 def _client(url: str) -> Any:  # noqa: ANN401  # redis-py's own types are partly unknown
@@ -171,7 +216,7 @@ def _stop_left_over(url: str) -> None:
         client.shutdown()
 
 
-def _wait_until_ready(server: RedisServer, log: Path) -> None:
+def _wait_until_ready(server: RedisServer, files: AppendOnlyFile) -> None:
     with _client(server.url) as client:
         for _ in range(int(_READY_SECONDS / _PAUSE_SECONDS)):
             try:
@@ -186,9 +231,23 @@ def _wait_until_ready(server: RedisServer, log: Path) -> None:
             except subprocess.TimeoutExpired:
                 continue
             break
-    raise ServerFailed(f"redis-server did not start: {_tail(log)}")
+    log = server.read_log()
+    raise ServerFailed(f"redis-server did not start: {files.explain(log) or _tail(log)}")
 
 
-def _tail(log: Path) -> str:
-    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
-    return " | ".join(lines[-_LOG_TAIL_LINES:]) or "it wrote no log"
+def _append_from_now_on(server: RedisServer, files: AppendOnlyFile) -> None:
+    """Write the append-only file from what was loaded, before anything is accepted."""
+    with _client(server.url) as client, suppress(RedisError):
+        client.config_set("appendonly", "yes")
+        for _ in range(int(_READY_SECONDS / _PAUSE_SECONDS)):
+            # It has its name once all of it is on the disk.
+            if files.manifest.exists():
+                return
+            with suppress(subprocess.TimeoutExpired):
+                server.process.wait(_PAUSE_SECONDS)
+                break
+    raise ServerFailed(f"redis-server could not write {files.folder}: {_tail(server.read_log())}")
+
+
+def _tail(log: str) -> str:
+    return " | ".join(log.splitlines()[-_LOG_TAIL_LINES:]) or "it wrote no log"

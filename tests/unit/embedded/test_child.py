@@ -30,7 +30,14 @@ class Stage:
         self.clock = Clock()
         self.told: list[str] = []
         self.registered: list[str] = []
-        role = Role(name="echo", order=1, grace_seconds=10, start=self.start)
+        self.last_words = ""
+        role = Role(
+            name="echo",
+            order=1,
+            grace_seconds=10,
+            start=self.start,
+            last_words=lambda: self.last_words,
+        )
         self.child = Child(
             role, tell=self.told.append, register=self.registered.append, clock=self.clock
         )
@@ -51,6 +58,17 @@ class Stage:
 @pytest.fixture
 def stage(tmp_path: Path) -> Callable[[str], Stage]:
     return lambda code: Stage(tmp_path, code)
+
+
+def test_death_is_told_with_the_last_words(stage: Callable[[str], Stage]) -> None:
+    play = stage("raise SystemExit(3)")
+    play.last_words = "the disk is full"
+    play.child.start()
+    play.die()
+
+    assert play.told == [
+        "echo ended (exit status 3: the disk is full), starting it again in 0.25 s"
+    ]
 
 
 def test_death_is_told_and_the_next_start_waits(stage: Callable[[str], Stage]) -> None:
