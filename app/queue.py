@@ -49,7 +49,9 @@ def celery_settings(settings: Settings, url: str) -> dict[str, Any]:
     """
     return {
         "broker_url": broker_url(url),
-        "task_queues": [Queue(name) for name in QUEUES],
+        # A wake-up is gone once it is read: kombu would note it as unacknowledged, which a Redis
+        # without memory refuses, and the worker would end of that with every job in its hands.
+        "task_queues": [Queue(name, no_ack=True) for name in QUEUES],
         "task_default_queue": "cpu",
         "task_create_missing_queues": False,
         "task_serializer": "json",

@@ -27,6 +27,10 @@ _READY_SECONDS: Final = 120.0  # a large append-only file takes a while to load
 _STOP_SECONDS: Final = 20.0
 _PAUSE_SECONDS: Final = 0.01
 _LOG_TAIL_LINES: Final = 5
+_HIDDEN: Final = "new.sock"
+"""The socket's name while Redis loads: clients that wait for it to come back find nothing yet."""
+_MOST_LOADS: Final = 4
+"""The first cuts off a torn command, the second the script that it belonged to."""
 
 Fsync = Literal["always", "everysec", "no"]
 
@@ -130,21 +134,45 @@ def start(
     directory.mkdir(parents=True, exist_ok=True)
     socket = _choose_socket(directory)
     url = f"unix://{socket}" if port is None else f"redis://127.0.0.1:{port}/0"
-    _stop_left_over(f"unix://{socket}")
+    hidden = socket.with_name(_HIDDEN)
+    for left in (socket, hidden):
+        _stop_left_over(f"unix://{left}")
     files = AppendOnlyFile(directory=directory, binary=find_binary())
     if flaw := files.find_flaw():
         raise ServerFailed(f"Redis was not started: {flaw}")
-    options = _options(directory, socket=socket, fsync=fsync, port=port)
+    options = _options(directory, socket=hidden, fsync=fsync)
     options["maxmemory"] = str(max_memory_bytes or 0)
-    return _launch(files, options, url=url)
+    server = _load_whole(files, options)
+    _open_door(server, socket, port=port)
+    return replace(server, url=url)
 
 
-def _launch(files: AppendOnlyFile, options: dict[str, str], *, url: str) -> RedisServer:
+def _load_whole(files: AppendOnlyFile, options: dict[str, str]) -> RedisServer:
+    """Start Redis until it loads its files without cutting an end off, known to nobody yet.
+
+    A write that a power cut tore in its middle is cut off command by command, so that the first
+    half of a script stays behind (Redis 8.2.3; Valkey mended it in pull request 4342). What is
+    appended to that is loaded as part of it, and a half of a job's change with it. The next start
+    sees a file that ends between two commands, and cuts the whole script off.
+    """
     doubt, copied = files.doubt(), None
     if files.is_left_to_copy:
         copied = f"Redis took {files.describe_copy()}: what was accepted later is lost"
-    options["appendonly"] = "yes" if copied is None else "no"
-    words = [word for name, value in options.items() for word in (f"--{name}", value)]
+    torn = list[str]()
+    for _ in range(_MOST_LOADS):
+        server = _load(files, options, from_copy=copied is not None and not torn)
+        loss = files.describe_loss(server.read_log())
+        if loss is None:
+            told = (doubt, copied, *torn[:1])
+            return replace(server, notices=tuple(notice for notice in told if notice))
+        torn.append(loss)
+        server.stop()
+    raise ServerFailed(f"redis-server does not load its files whole: {torn[-1]}")
+
+
+def _load(files: AppendOnlyFile, options: dict[str, str], *, from_copy: bool) -> RedisServer:
+    given = {**options, "appendonly": "no" if from_copy else "yes"}
+    words = [word for name, value in given.items() for word in (f"--{name}", value)]
     # Arguments only: no user text reaches a shell.
     process = subprocess.Popen(  # noqa: S603
         [files.binary, *words],
@@ -153,16 +181,29 @@ def _launch(files: AppendOnlyFile, options: dict[str, str], *, url: str) -> Redi
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    server = RedisServer(process=process, url=url, log=files.directory / "redis.log")
+    server = RedisServer(
+        process=process, url=f"unix://{options['unixsocket']}", log=files.directory / "redis.log"
+    )
     try:
         _wait_until_ready(server, files)
-        if copied is not None:
+        if from_copy:
             _append_from_now_on(server, files)
     except BaseException:
         server.stop()
         raise
-    loss = files.describe_loss(server.read_log())
-    return replace(server, notices=tuple(filter(None, (doubt, copied, loss))))
+    return server
+
+
+def _open_door(server: RedisServer, socket: Path, *, port: int | None) -> None:
+    """Let clients in: a socket is reached by the name that it has now."""
+    try:
+        if port is not None:
+            with _client(server.url) as client:
+                client.config_set("port", port)
+        socket.with_name(_HIDDEN).rename(socket)
+    except (RedisError, OSError) as error:
+        server.stop()
+        raise ServerFailed(f"redis-server cannot listen: {error}") from error
 
 
 def _choose_socket(directory: Path) -> Path:
@@ -178,9 +219,9 @@ def _choose_socket(directory: Path) -> Path:
     return short / "redis.sock"
 
 
-def _options(directory: Path, *, socket: Path, fsync: Fsync, port: int | None) -> dict[str, str]:
+def _options(directory: Path, *, socket: Path, fsync: Fsync) -> dict[str, str]:
     return {
-        "port": str(port or 0),
+        "port": "0",
         "bind": "127.0.0.1",
         "unixsocket": str(socket),
         "unixsocketperm": "700",
@@ -190,6 +231,10 @@ def _options(directory: Path, *, socket: Path, fsync: Fsync, port: int | None) -
         "aof-load-truncated": "yes",
         # A second copy each hour, whole in one file; the append-only file is the truth.
         "save": "3600 1",
+        # So a copy that cannot be written is no reason to refuse jobs.
+        "stop-writes-on-bgsave-error": "no",
+        # Nor a reason to go on when a stop is asked for: what matters is on the disk already.
+        "shutdown-on-sigterm": "force",
         "maxmemory-policy": "noeviction",
         # A stream takes this much at once, so a job of two events would take 4 kB by default.
         "stream-node-max-bytes": "512",
@@ -213,7 +258,7 @@ def _stop_left_over(url: str) -> None:
         except RedisError:
             return
         # Answers when all is on disk, by closing the connection.
-        client.shutdown()
+        client.shutdown(force=True)
 
 
 def _wait_until_ready(server: RedisServer, files: AppendOnlyFile) -> None:

@@ -96,6 +96,44 @@ def test_a_tail_that_was_cut_off_is_told_and_costs_only_itself(files: AppendOnly
     assert f"{increment_of(files)} ended in the middle of a write" in notice
 
 
+@pytest.mark.parametrize("by", [1, 5, 20, 40, 60, 75])
+def test_a_script_that_was_cut_off_leaves_no_half_and_harms_no_later_one(
+    files: AppendOnlyFile, by: int
+) -> None:
+    script = "redis.call('SET', 'a' .. ARGV[1], 1) redis.call('SET', 'b' .. ARGV[1], 1)"
+    kill_after(files, lambda client: client.eval(script, 0, "torn"))
+    cut(increment_of(files), by=by)
+
+    kill_after(files, lambda client: client.eval(script, 0, "later"))
+    running = server.start(files.directory)
+    with connect_sync(Settings.model_construct(), running.url) as client:
+        found = client.exists("atorn", "btorn"), client.exists("alater", "blater")
+    running.stop()
+
+    assert found == (0, 2)
+    assert running.notices == ()
+
+
+def kill_after(files: AppendOnlyFile, write: Callable[[Redis], object]) -> None:
+    running = server.start(files.directory)
+    with connect_sync(Settings.model_construct(), running.url) as client:
+        write(client)
+    running.process.kill()
+    running.process.wait()
+
+
+def test_nobody_is_let_in_before_the_files_are_loaded_whole(
+    files: AppendOnlyFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_MOST_LOADS", 1)
+    cut(increment_of(files), by=7)
+
+    with pytest.raises(server.ServerFailed, match=r"not load its files whole: .*was cut off"):
+        server.start(files.directory)
+
+    assert not (files.directory / "redis.sock").exists()
+
+
 def test_an_increment_of_no_bytes_is_told(files: AppendOnlyFile) -> None:
     cut(increment_of(files))
 

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -79,7 +80,7 @@ def test_a_foreign_directory_is_refused(
     running = server.start(directory)
     running.stop()
     (made,) = tmp_path.glob("fitjobs-*")
-    made.rmdir()
+    shutil.rmtree(made)
     made.symlink_to(tmp_path)
 
     with pytest.raises(server.ServerFailed, match="somebody else"):
@@ -93,6 +94,14 @@ def test_a_server_listens_on_a_port_when_asked(tmp_path: Path, settings: Setting
     running.stop()
 
     assert running.url.startswith("redis://127.0.0.1:")
+
+
+def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as other,
+        pytest.raises(server.ServerFailed, match="cannot listen"),
+    ):
+        server.start(tmp_path, port=other.getsockname()[1])
 
 
 def _free_port() -> int:
