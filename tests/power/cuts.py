@@ -25,9 +25,10 @@ from app.embedded.address import listen, url_of
 from app.settings import Settings
 from app.store import server
 from app.store.connect import connect_sync
-from tests.power.disk import Disk, find_compiler
+from tests.power.disk import Disk
 from tests.power.ledger import Ledger, Promise
 from tests.power.load import Client, Worker, seq_of
+from tests.power.shim import find_compiler
 from tests.waiting import wait_until
 
 NUM_CLIENTS: Final = 4

@@ -2,23 +2,12 @@
 
 import os
 import random
-import shutil
 import signal
-import subprocess
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
 
 from app.store import server
-
-_SOURCE: Final = Path(__file__).with_name("confirmed.c")
-
-_OPTIONS: Final = ("-O2", "-Wall", "-Werror", "-shared", "-fPIC")
-
-
-def find_compiler() -> str | None:
-    """Return the machine's C compiler."""
-    return shutil.which("cc")
+from tests.power import shim
 
 
 class Disk:
@@ -39,21 +28,12 @@ class Disk:
         directory.mkdir(parents=True, exist_ok=True)
         self.redis = directory / "redis"
         self._log = directory / "confirmed.log"
-        self._shim = directory / "confirmed.so"
-        subprocess.run(
-            [compiler, *_OPTIONS, "-o", str(self._shim), str(_SOURCE), "-ldl"],
-            check=True,
-        )
+        self._library = shim.build("confirmed", into=directory, compiler=compiler)
 
     def start(self, *, fsync: server.Fsync) -> server.RedisServer:
         """Start Redis on what the disk holds."""
-        watched = {"LD_PRELOAD": str(self._shim), "POWER_LOG": str(self._log)}
-        os.environ.update(watched)
-        try:
-            return server.start(self.redis, fsync=fsync)
-        finally:
-            for name in watched:
-                del os.environ[name]
+        watched = {"POWER_LOG": str(self._log)}
+        return shim.start(self.redis, self._library, fsync=fsync, environment=watched)
 
     def cut(self, running: server.RedisServer, *, torn: random.Random | None = None) -> int:
         """Kill Redis and forget what was not confirmed; return how many bytes that were.

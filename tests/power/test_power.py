@@ -1,6 +1,5 @@
 """A power cut: nothing that was answered is missing afterwards, and the test could see it if it were."""
 
-import os
 import random
 import subprocess
 from pathlib import Path
@@ -8,23 +7,13 @@ from pathlib import Path
 import pytest
 
 from tests.power.cuts import run, serve
-from tests.power.disk import Disk, find_compiler, read_log
+from tests.power.disk import Disk, read_log
 
 pytestmark = pytest.mark.acceptance
 
 NUM_CUTS = 5
 MOST_BLIND_CUTS = 5
 WORK_SECONDS = (0.3, 1.2)
-
-
-@pytest.fixture
-def compiler() -> str:
-    """The machine's C compiler; CI has one."""
-    found = find_compiler()
-    if found is None and "CI" not in os.environ:
-        pytest.skip("this machine has no C compiler")
-    assert found is not None, "CI has no C compiler"
-    return found
 
 
 def test_nothing_answered_is_lost_with_fsync_always(tmp_path: Path, compiler: str) -> None:

@@ -11,6 +11,7 @@ NAMES = {
     "host",
     "port",
     "data_dir",
+    "redis_max_memory_bytes",
     "redis_url",
     "min_replicas",
     "namespace",
