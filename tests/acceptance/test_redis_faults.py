@@ -18,7 +18,7 @@ from redis import Redis
 from app.settings import Settings
 from app.store import server
 from app.store.connect import connect_sync
-from tests.acceptance.houses import House
+from tests.acceptance.houses import House, processes_of
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.acceptance
@@ -159,6 +159,28 @@ def test_silent_redis_is_told_in_time_and_comes_back(house: House) -> None:
     assert refusals.pop("/readyz") == "/problems/not-ready"
     assert set(refusals.values()) == {"/problems/store-unavailable"}
     assert house.ask("/fit?wait=30", SHORT)["status"] == "succeeded"
+
+
+def test_file_damaged_while_it_served_is_told_until_it_is_mended(open_house: Open) -> None:
+    house = open_house().wait_until_ready()
+    job = house.ask("/fit", SHORT)["id"]
+    (increment,) = (house.data_dir / "redis" / "appendonlydir").glob("*.incr.aof")
+    # Held, so that it cannot start Redis again before the damage is done.
+    house.process.send_signal(signal.SIGSTOP)
+    redis = house.pid_of("redis-server")
+    os.kill(redis, signal.SIGKILL)
+    wait_until(lambda: redis not in processes_of(house.data_dir), "Redis is dead")
+    content = increment.read_bytes()
+    increment.write_bytes(content[:10] + b"garbage" + content[10:])
+    house.process.send_signal(signal.SIGCONT)
+
+    house.wait_until_printed(f"{increment} is damaged", times=2)
+    refused = refusal_of(house, f"/v1/jobs/{job}")
+    increment.write_bytes(content)
+    wait_until_ready(house)
+
+    assert refused == "/problems/store-unavailable"
+    assert status_of(house, job) == "succeeded"
 
 
 def test_damaged_file_is_one_sentence_and_nothing_is_served(
