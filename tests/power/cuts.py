@@ -39,6 +39,8 @@ _API: Final = (
 )
 BACK_SECONDS: Final = 5.0
 """How soon the API serves again once Redis is back."""
+LEAST_ANSWERS: Final = 20
+"""How much clients have been answered before a cut."""
 START_SECONDS: Final = 60.0
 NUM_REPEATS: Final = 20
 """Jobs of each cut that are asked for a second time under the key that made them."""
@@ -102,6 +104,10 @@ class Service:
         threads = [*clients, *workers]
         for thread in threads:
             thread.start()
+        # On a slow machine it takes longer until there is something to lose.
+        wait_until(
+            lambda: ledger.count_answers() >= LEAST_ANSWERS, "clients are answered", seconds=60
+        )
         self._let_work(seconds, rewrites=rewrites)
         cut_at = time.monotonic()
         lost_bytes = self._disk.cut(self._redis, torn=self._random if is_torn else None)

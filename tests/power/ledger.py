@@ -89,7 +89,8 @@ class Ledger:
 
     def count_answers(self) -> int:
         """Return how many answers there were whose content must be kept."""
-        return sum(promise.num_answered for promise in self.promises.values())
+        with self._lock:
+            return sum(promise.num_answered for promise in self.promises.values())
 
 
 def end_of(job: dict[str, Any]) -> dict[str, Any]:

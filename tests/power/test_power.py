@@ -26,7 +26,7 @@ def test_nothing_answered_is_lost_with_fsync_always(tmp_path: Path, compiler: st
     assert [what for cut in cuts for what in cut.broken] == []
     assert broken == []
     assert [what for cut in cuts for what in cut.faults] == []
-    assert all(cut.answers > 20 for cut in cuts)
+    assert len(cuts) == NUM_CUTS
 
 
 def test_the_same_cuts_lose_something_with_fsync_everysec(tmp_path: Path, compiler: str) -> None:

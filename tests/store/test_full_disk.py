@@ -18,7 +18,7 @@ from app.store.jobs import JobStore
 from tests.store.samples import make_job
 from tests.waiting import wait_until
 
-ROOM_BYTES = 5_000
+ROOM_BYTES = 20_000
 
 
 @pytest.fixture

@@ -71,15 +71,17 @@ def test_a_server_left_over_is_stopped_first(
     second.stop()
 
 
-def test_a_foreign_directory_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_socket_directory_of_somebody_else_is_refused(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    # A short name: this is where sockets go whose own directory's is too long.
+    temporary = tmp_path_factory.mktemp("t")
+    monkeypatch.setenv("TMPDIR", str(temporary))
     monkeypatch.setattr(server.tempfile, "tempdir", None)
     directory = tmp_path / ("long" * 30)
     running = server.start(directory)
     running.stop()
-    (made,) = tmp_path.glob("fitjobs-*")
+    (made,) = temporary.glob("fitjobs-*")
     shutil.rmtree(made)
     made.symlink_to(tmp_path)
 
