@@ -43,7 +43,7 @@ class Role:
         order: Position in the order of stopping, 0 first.
         grace_seconds: How long it may take to stop.
         start: Starts it and returns the process, leader of its own group; raises StartFailed.
-        last_words: Called after a death; returns what it had said of its cause, or "".
+        last_words: Called when it has ended by itself, with an error; returns what it had said of its cause, or "".
     """
 
     name: str
@@ -108,8 +108,9 @@ class Child:
         status = self._process.poll()
         if status is not None:
             self._forget(self._process)
-            words = (describe_status(status), self.role.last_words())
-            self._mourn(": ".join(filter(None, words)))
+            # Who is killed has no time for a word: what the log ends with is of something else.
+            words = self.role.last_words() if status > 0 else ""
+            self._mourn(": ".join(filter(None, (describe_status(status), words))))
 
     def restart(self) -> None:
         """Stop the process; the next look starts it anew."""

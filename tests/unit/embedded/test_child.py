@@ -71,6 +71,15 @@ def test_death_is_told_with_the_last_words(stage: Callable[[str], Stage]) -> Non
     ]
 
 
+def test_killed_child_has_no_last_words(stage: Callable[[str], Stage]) -> None:
+    play = stage("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    play.last_words = "a warning of long ago"
+    play.child.start()
+    play.die()
+
+    assert play.told == ["echo ended (signal 9), starting it again in 0.25 s"]
+
+
 def test_death_is_told_and_the_next_start_waits(stage: Callable[[str], Stage]) -> None:
     play = stage("print('hello'); raise SystemExit(3)")
     play.child.start()
