@@ -31,6 +31,7 @@ class Repairs:
         lost: Jobs that failed as worker-lost.
         cancelled: Jobs whose worker fell silent after a cancel was asked for.
         expired: Jobs that failed as queue-time-exceeded.
+        strayed: Jobs that stood in no place, put back into one.
         trimmed: Forgotten jobs that left the index.
         wake_ups: Messages that are missing in each queue.
     """
@@ -40,13 +41,14 @@ class Repairs:
     lost: int = 0
     cancelled: int = 0
     expired: int = 0
+    strayed: int = 0
     trimmed: int = 0
     wake_ups: dict[str, int] = field(default_factory=dict[str, int])
 
     @property
     def count(self) -> int:
         """How many jobs were mended: 0 in a quiet week."""
-        return self.requeued + self.lost + self.cancelled + self.expired
+        return self.requeued + self.lost + self.cancelled + self.expired + self.strayed
 
 
 class Recovery:
@@ -98,12 +100,13 @@ class Recovery:
         reply = self._scripts.run("recover", *self._arguments)
         if not reply:
             return Repairs(is_elected=False)
-        requeued, lost, cancelled, expired, trimmed, *wake_ups = reply
+        requeued, lost, cancelled, expired, strayed, trimmed, *wake_ups = reply
         return Repairs(
             requeued=requeued,
             lost=lost,
             cancelled=cancelled,
             expired=expired,
+            strayed=strayed,
             trimmed=trimmed,
             wake_ups={
                 queue.decode(): missing

@@ -71,7 +71,9 @@ class RecoveryThread:
     def _mend(self) -> None:
         repairs = self._recovery.round()
         if repairs.count:
-            counts = {name: getattr(repairs, name) for name in ("requeued", "lost", "expired")}
+            counts = {
+                name: getattr(repairs, name) for name in ("requeued", "lost", "expired", "strayed")
+            }
             _LOG.warning("recovery.mended", extra=log.fields(**counts))
         for queue, missing in repairs.wake_ups.items():
             for _ in range(missing):

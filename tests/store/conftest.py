@@ -21,6 +21,7 @@ _STANDING = {
     "leases": "one entry a running job",
     "order": "one number",
     "waiting": "one entry a queued job",
+    "swept": "one number",
     **{f"ready:{queue}": "one entry a queued job" for queue in QUEUES},
     **{f"clients:{queue}": "two fields a client with queued jobs" for queue in QUEUES},
     **{f"turn:{queue}": "one number" for queue in QUEUES},

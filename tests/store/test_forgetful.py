@@ -155,3 +155,18 @@ async def test_a_claim_asked_again_too_late_is_a_new_one(
     proxy.close()
 
     assert (again.record.id, again.attempt) == ("one", 2)
+
+
+async def test_a_job_in_no_place_is_found_however_many_there_are(
+    store: JobStore, recovery: Recovery, redis: Redis
+) -> None:
+    names = [f"j{number:04}" for number in range(250)]
+    for name in names:
+        await store.create(make_job(name))
+    redis.zrem(KEYS.ready("cpu"), names[-1])
+
+    strayed = [recovery.round().strayed for _ in range(3)]
+
+    assert strayed == [0, 0, 1]
+    assert await store.position(names[-1]) == 249
+    assert sum(recovery.round().strayed for _ in range(3)) == 0

@@ -281,6 +281,20 @@ class StoreMachine(RuleBasedStateMachine):
         running = [i for i in self.order if self.jobs[i].status is Status.RUNNING]
         self.lose(running[pick % len(running)])
 
+    @precondition(lambda self: any(not job.status.is_terminal for job in self.jobs.values()))
+    @rule(pick=_PICK)
+    def lose_a_place(self, pick: int) -> None:
+        live = [i for i in self.order if not self.jobs[i].status.is_terminal]
+        job_id = live[pick % len(live)]
+        is_queued = self.jobs[job_id].status is Status.QUEUED
+        place = self.keys.ready("cpu") if is_queued else f"{self.keys.prefix}leases"
+        assert self.redis.zrem(place, job_id) == 1
+        if is_queued:
+            # What a torn script leaves: neither in the queue nor counted there.
+            self.redis.zrem(self.keys.waiting, job_id)
+            self.redis.hincrby(self.keys.clients("cpu"), f"{self.jobs[job_id].client}:waiting", -1)
+        assert self.recovery.round().strayed == 1
+
     @precondition(lambda self: self.queued())
     @rule(count=st.integers(0, 2), is_kept=st.booleans(), is_cancelled=st.booleans())
     def die_at_work(self, count: int, *, is_kept: bool, is_cancelled: bool) -> None:

@@ -3,13 +3,15 @@
 -- Atomically, at most `most` of each kind: jobs whose lease has lapsed go back to their place in the
 -- queue, end as cancelled when that was asked for, or fail when too many attempts made no new step;
 -- jobs that waited too long fail; forgotten jobs leave the index.
+-- A job that stands in no place (half a script, where a torn file was loaded) is put back into one:
+-- a slice of all jobs is looked at each round.
 -- A clock that was set back leaves ends of leases, and of the election, that lie too far ahead:
 -- nothing ends later than its own length from now.
 -- ARGV: token, election in ms, most, fruitless bound, queue timeout in ms, retention, memory and
 --       grave in ms, error when lost, error when late, most wake-ups, lease in ms, error when
 --       started over too often.
 -- Returns {} when another one is elected, else
---         {requeued, lost, cancelled, late, trimmed, queue, wake-ups, queue, wake-ups, ...}.
+--         {requeued, lost, cancelled, late, strayed, trimmed, queue, wake-ups, ...}.
 local token, election, most = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local bound, timeout, times = tonumber(ARGV[4]), tonumber(ARGV[5]), times_from(6)
 local lost_error, late_error, burst = ARGV[9], ARGV[10], tonumber(ARGV[11])
@@ -21,7 +23,7 @@ if is_other and redis.call('PTTL', NS .. 'recovery') <= tonumber(election) then 
 redis.call('SET', NS .. 'recovery', token, 'PX', election)
 
 local now = clock_ms()
-local requeued, lost, cancelled, late, trimmed = 0, 0, 0, 0, 0
+local requeued, lost, cancelled, late, strayed, trimmed = 0, 0, 0, 0, 0, 0
 
 local function fail(id, problem)
   redis.call('HSET', job_key(id), 'error', problem)
@@ -65,6 +67,28 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', WAITING, '-inf', late_since, 'LI
   end
 end
 
+local function has_strayed(id)
+  local found = redis.call('HMGET', job_key(id), 'status', 'queue')
+  if found[1] == 'running' and not redis.call('ZSCORE', LEASES, id) then
+    -- Its worker may live: then it renews.
+    extend_lease(id, now, lease)
+    return true
+  end
+  if found[1] == 'queued' and not redis.call('ZSCORE', ready_key(found[2]), id) then
+    enqueue(id, now)
+    return true
+  end
+  return false
+end
+
+local swept = NS .. 'swept'
+local after = '(' .. (redis.call('GET', swept) or 0)
+local slice = redis.call('ZRANGEBYSCORE', INDEX, after, '+inf', 'WITHSCORES', 'LIMIT', 0, most)
+for i = 1, #slice, 2 do
+  if has_strayed(slice[i]) then strayed = strayed + 1 end
+end
+redis.call('SET', swept, #slice == most * 2 and slice[#slice] or 0)
+
 local reply = {}
 for _, queue in ipairs(QUEUES) do
   -- Celery's own list; a message is a wake-up, so there is no use for more of them than workers.
@@ -78,4 +102,4 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', EXPIRIES, '-inf', text(now), 'LI
   redis.call('ZREM', INDEX, id)
   trimmed = trimmed + 1
 end
-return {requeued, lost, cancelled, late, trimmed, unpack(reply)}
+return {requeued, lost, cancelled, late, strayed, trimmed, unpack(reply)}

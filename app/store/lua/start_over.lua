@@ -8,6 +8,10 @@ local id, fence = ARGV[1], ARGV[2]
 if not is_held(id, fence) then return 0 end
 forget_steps(id)
 redis.call('HDEL', job_key(id), 'furthest')
-redis.call('HINCRBY', job_key(id), 'start_overs', 1)
+-- Once an attempt, however often its answer is lost.
+if redis.call('HGET', job_key(id), 'started_over') ~= fence then
+  redis.call('HSET', job_key(id), 'started_over', fence)
+  redis.call('HINCRBY', job_key(id), 'start_overs', 1)
+end
 touch(id)
 return 1
