@@ -35,10 +35,12 @@ class Settings(BaseSettings):
         queue_timeout_seconds: A job that waits longer than this fails with queue-time-exceeded.
         lease_seconds: A worker silent for this long has lost its job.
         heartbeat_seconds: How often a worker renews its lease.
+        stall_seconds: A job in hand that makes no headway for this long costs its worker the life.
         recovery_seconds: How often lost jobs and lost wake-ups are looked for.
         max_fruitless_attempts: Attempts without a new step before a job is worker-lost.
         store_timeout_seconds: How long the API waits for Redis before it answers 503.
-        worker_max_memory_bytes: A worker process above this is replaced after its job.
+        worker_max_memory_bytes: A job that would take a CPU worker process above this fails; a
+            process above it is replaced after its job.
     """
 
     model_config = SettingsConfigDict(
@@ -70,10 +72,11 @@ class Settings(BaseSettings):
     queue_timeout_seconds: int = Field(default=86_400, ge=1, le=30 * 86_400)
     lease_seconds: Annotated[float, Field(ge=0.5, le=600)] = 5.0
     heartbeat_seconds: Annotated[float, Field(ge=0.1, le=60)] = 1.0
+    stall_seconds: Annotated[float, Field(ge=5, le=86_400)] = 60.0
     recovery_seconds: Annotated[float, Field(ge=0.1, le=60)] = 1.0
     max_fruitless_attempts: int = Field(default=3, ge=1, le=100)
     store_timeout_seconds: Annotated[float, Field(ge=0.1, le=60)] = 2.0
-    worker_max_memory_bytes: int = Field(default=1536 * 1024 * 1024, ge=2**28, le=2**40)
+    worker_max_memory_bytes: int = Field(default=1536 * 1024 * 1024, ge=2**29, le=2**40)
 
     @field_validator("redis_url")
     @classmethod

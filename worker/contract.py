@@ -1,6 +1,6 @@
 """What passes between the runner and an engine: no torch on one side, no Redis on the other."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -44,8 +44,13 @@ class Run(Protocol):
         """Most steps that it may make, at least 1."""
         ...
 
-    def blocks(self) -> Iterator[Block]:
-        """Compute lazily: the next steps are made when the next block is asked for."""
+    def blocks(self, breathe: Callable[[], None] = lambda: None) -> Iterator[Block]:
+        """Compute lazily: the next steps are made when the next block is asked for.
+
+        Args:
+            breathe: Called within a step that may take long, at least every few seconds. It may
+                raise; after that this run may not be used any more.
+        """
         ...
 
     def result(self, stop_reason: StopReason) -> RunResult:

@@ -1,9 +1,14 @@
 """The Celery worker: `celery -A worker.main worker --queues cpu`; hears signals, starts recovery.
 
-Run it with --without-gossip --without-mingle --without-heartbeat: workers here share nothing
+A parent forks children: the parent consumes messages, does recovery rounds and keeps a watchdog,
+the children run jobs. Run it with --without-gossip --without-mingle --without-heartbeat: workers here share nothing
 but the store.
 """
 
+import os
+import signal
+import time
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -13,8 +18,15 @@ from app import log
 from app.queue import QUEUES, TASK_NAME, celery_settings, send_wake
 from app.store.connect import connect_sync
 from app.store.rounds import RecoveryThread
+from app.store.wake_ups import WakeUps
 from worker import tasks
 from worker.engine.torch_engine import warm
+from worker.memory import bound_memory
+from worker.pulse import has_ended
+from worker.watchdog import Watchdog
+
+LEAVE_SECONDS: Final = 12.0
+"""A child hands its job back within two, or waits so long for a Redis that is away."""
 
 app: Final = Celery("fitjobs")
 app.conf.update(celery_settings(tasks.settings(), tasks.redis_url()))
@@ -37,7 +49,7 @@ app.conf.update(
 )
 
 _SERVED: list[str] = []
-_ROUNDS: list[RecoveryThread] = []
+_THREADS: list[RecoveryThread | Watchdog] = []
 
 
 @app.task(name=TASK_NAME, bind=True)
@@ -62,6 +74,8 @@ def _before_fork(**_: object) -> None:
 
 @signals.worker_process_init.connect
 def _open_desks(**_: object) -> None:
+    if "cuda" not in _SERVED:
+        bound_memory(tasks.settings().worker_max_memory_bytes)
     for queue in _SERVED:
         tasks.open_desk(queue)
 
@@ -72,15 +86,46 @@ def _close_desks(**_: object) -> None:
 
 
 @signals.worker_ready.connect
-def _start_rounds(**_: object) -> None:
-    redis = connect_sync(tasks.settings(), tasks.redis_url())
-    rounds = RecoveryThread(redis, settings=tasks.settings(), wake=partial(send_wake, app))
-    rounds.start()
-    _ROUNDS.append(rounds)
+def _start_threads(**_: object) -> None:
+    """Begin recovery rounds and the watchdog; Celery says so once, at its first connection."""
+    settings, url = tasks.settings(), tasks.redis_url()
+    redis = connect_sync(settings, url)
+    rounds = RecoveryThread(redis, settings=settings, wake=partial(send_wake, app))
+    wake_ups = WakeUps(connect_sync(settings, url), settings)
+    watchdog = Watchdog(
+        tasks.PULSES,
+        count_waiting=lambda: sum(wake_ups.count(queue) for queue in _SERVED),
+        stall_seconds=settings.stall_seconds,
+        leave=_leave,
+    )
+    _THREADS.extend((rounds, watchdog))
+    for thread in _THREADS:
+        thread.start()
 
 
 @signals.worker_shutting_down.connect
 def _drain(**_: object) -> None:
+    if tasks.is_draining():
+        # A second signal may arrive while the first one's handler holds a lock below.
+        return
     tasks.drain()
-    for rounds in _ROUNDS:
-        rounds.end()
+    for thread in _THREADS:
+        thread.end()
+
+
+def _leave() -> None:
+    """End this pool from a thread, because its main thread can no longer be asked to.
+
+    The status says that a supervisor should start it anew. It does not start itself anew: whatever
+    has gone wrong in this process is gone for certain only with the process.
+    """
+    tasks.drain()
+    until = time.monotonic() + LEAVE_SECONDS
+    while tasks.PULSES.at_work() and time.monotonic() < until:
+        time.sleep(0.05)
+    for child in tasks.PULSES.signed():
+        # Linux kills them with their parent; elsewhere they would stay.
+        if not has_ended(child.pid):
+            with suppress(ProcessLookupError):
+                os.kill(child.pid, signal.SIGKILL)
+    os._exit(os.EX_TEMPFAIL)

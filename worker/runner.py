@@ -6,7 +6,7 @@ It knows the store and the engine's contract, and reaches neither torch nor Cele
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -28,11 +28,15 @@ from app.store.checkpoint import Checkpoint
 from app.store.connect import Pauses
 from app.store.runs import Claim, RunStore
 from worker.contract import Block, Engine, Prepared, Run
-from worker.lease import Lease
+from worker.ending import judge, time_limit_exceeded
+from worker.lease import Lease, end_process
+from worker.pulse import Pulse
 from worker.recorder import Recorder, Snapshot
 
 DRAIN_SECONDS: Final = 5.0
 """How long a worker that was asked to stop still waits for a Redis that is away."""
+LONG_BLOCK_SECONDS: Final = 0.5
+"""A block that takes longer is given up half way when the worker is asked to stop."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -49,6 +53,7 @@ class _Attempt:
     lease: Lease
     recorder: Recorder
     started: float  # by the clock, had nothing interrupted the job
+    block_started: float = math.inf  # by the clock
     prepared: Prepared | None = None
     results: list[RunResult] = field(default_factory=list[RunResult])
 
@@ -63,6 +68,8 @@ class Runner:
         settings: Heartbeat and lease.
         is_draining: Whether this process was asked to stop.
         tell: Hears the id of the job in hand, and None when it is done.
+        pulse: Beats whenever the job gets on, or waits for Redis and for nothing else.
+        give_up: Ends this process when a job has stopped getting on.
         clock: Seconds that only rise.
     """
 
@@ -71,6 +78,8 @@ class Runner:
     settings: Settings
     is_draining: Callable[[], bool] = lambda: False
     tell: Callable[[str | None], None] = lambda _: None
+    pulse: Pulse = field(default_factory=Pulse)
+    give_up: Callable[[], None] = end_process
     clock: Callable[[], float] = time.monotonic
 
     def work(self, queue: str, *, worker: str) -> str | None:
@@ -99,7 +108,15 @@ class Runner:
         return claim.record.id
 
     def _attempt(self, claim: Claim) -> None:
-        lease = Lease(self.runs, claim, heartbeat_seconds=self.settings.heartbeat_seconds)
+        lease = Lease(
+            self.runs,
+            claim,
+            heartbeat_seconds=self.settings.heartbeat_seconds,
+            is_draining=self.is_draining,
+            pulse=self.pulse,
+            stall_seconds=self.settings.stall_seconds,
+            give_up=self.give_up,
+        )
         with lease:
             recorder = Recorder(self.runs, claim, clock=self.clock)
             attempt = _Attempt(claim, lease, recorder, self.clock())
@@ -132,7 +149,8 @@ class Runner:
                 if reason is StopReason.CANCELLED:
                     return Status.CANCELLED, None
                 if reason is StopReason.TIME_LIMIT:
-                    return Status.FAILED, _time_limit(attempt, run)
+                    limit = attempt.claim.record.spec.timeout_seconds
+                    return Status.FAILED, time_limit_exceeded(attempt.results[-1], run, limit)
                 self._flush(attempt, before=index + 1)
         except (LeaseLost, StoreUnavailable, _Drained):
             raise
@@ -145,17 +163,22 @@ class Runner:
             return Status.FAILED, JobError(
                 type=JobErrorType.OUT_OF_MEMORY, detail=detail, retryable=True
             )
-        except Exception:  # noqa: BLE001  # the top of the attempt, see below
-            # The top of the attempt: a fault of ours must end the job, and be told to us.
+        except (Exception, SystemExit, KeyboardInterrupt):  # noqa: BLE001  # the top of the attempt
+            # A fault of ours must end the job, and be told to us. No signal raises here, so whatever
+            # wants to end the process is the job's own, and would with every attempt.
             _LOG.exception("job.crashed")
             detail = "The worker failed in a way that it does not know; its log has the cause"
             return Status.FAILED, JobError(
                 type=JobErrorType.INTERNAL, detail=detail, retryable=True
             )
-        return _judge(attempt)
+        return judge(attempt.results)
 
     def _prepare(self, attempt: _Attempt) -> Prepared:
-        """Load the data, and stand where an older attempt stood if that is possible."""
+        """Load the data, and stand where an older attempt stood if that is possible.
+
+        Raises:
+            _Drained: This process was asked to stop meanwhile.
+        """
         claim = attempt.claim
         record = claim.record
         # A job routed to a cpu worker runs on cpu, whatever the spec would have liked.
@@ -186,6 +209,8 @@ class Runner:
                 engine=engine,
             )
         )
+        if self.is_draining():
+            raise _Drained
         return prepared
 
     def _resume(self, attempt: _Attempt, prepared: Prepared) -> None:
@@ -250,7 +275,9 @@ class Runner:
     def _drive(self, attempt: _Attempt, index: int, run: Run) -> StopReason:
         """Compute one run until it stops by itself or is stopped."""
         num_runs = len(attempt.prepared.runs) if attempt.prepared else 1
-        for block in run.blocks():
+        attempt.block_started = self.clock()
+        for block in run.blocks(partial(self._breathe, attempt)):
+            self.pulse.beat()
             progress = _progress(block, index, run, num_runs=num_runs)
             if block.stop_reason is not None:
                 attempt.recorder.add(block.rows, progress=progress)
@@ -260,7 +287,23 @@ class Runner:
             reason = self._interruption(attempt, snapshot)
             if reason is not None:
                 return reason
+            attempt.block_started = self.clock()
         raise EngineFault("The engine ended without a reason", error_type=JobErrorType.INTERNAL)
+
+    def _breathe(self, attempt: _Attempt) -> None:
+        """Tell, within a block, that it gets on; give it up when it is long and in vain.
+
+        Raises:
+            LeaseLost: Another attempt has taken the job.
+            _Drained: This process was asked to stop; the last checkpoint stands.
+        """
+        self.pulse.beat()
+        if self.clock() - attempt.block_started < LONG_BLOCK_SECONDS:
+            return
+        if attempt.lease.is_lost:
+            raise LeaseLost("The lease was lost in the middle of a block")
+        if self.is_draining():
+            raise _Drained
 
     def _interruption(self, attempt: _Attempt, snapshot: Snapshot) -> StopReason | None:
         """Look up, between two blocks, whether somebody wants this to end.
@@ -305,6 +348,7 @@ class Runner:
         is_told = False
         pauses = Pauses()
         while True:
+            self.pulse.beat()
             try:
                 write()
             except StoreUnavailable as away:
@@ -350,36 +394,4 @@ def _make_outcome(attempt: _Attempt) -> Outcome | None:
         runs=tuple(attempt.results),
         ranking=rank(attempt.results) if is_comparison else None,
         winner=crown(attempt.results, tolerance=spec.tolerance) if is_comparison else None,
-    )
-
-
-def _judge(attempt: _Attempt) -> tuple[Status, JobError | None]:
-    """Return how a job ended whose runs all stopped by themselves: one finite line is success."""
-    if any(result.a is not None for result in attempt.results):
-        return Status.SUCCEEDED, None
-    return Status.FAILED, _diverged(attempt.results)
-
-
-def _diverged(results: Iterable[RunResult]) -> JobError:
-    first = next(iter(results))
-    tried = f" at lr {first.lr:g}" if first.lr is not None else ""
-    return JobError(
-        type=JobErrorType.DIVERGED,
-        detail=f"{first.label}{tried} diverged: the loss was no longer a finite number at step "
-        f"{first.steps}",
-        retryable=False,
-        step=first.steps,
-    )
-
-
-def _time_limit(attempt: _Attempt, run: Run) -> JobError:
-    limit = attempt.claim.record.spec.timeout_seconds
-    step = attempt.results[-1].steps
-    return JobError(
-        type=JobErrorType.TIME_LIMIT_EXCEEDED,
-        detail=f"{run.label} had made {step} of {run.steps} steps when timeout_seconds "
-        f"({limit:g}) were over",
-        retryable=True,
-        step=step,
-        suggestion="Raise timeout_seconds, or ask for fewer steps",
     )

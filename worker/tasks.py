@@ -3,13 +3,17 @@
 import logging
 import mmap
 import os
+import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from functools import cache
+from types import FrameType
 from typing import Final
 
 import torch
+from billiard.process import current_process
 
 from app.domain.errors import StoreUnavailable
 from app.domain.job import WorkerInfo
@@ -19,6 +23,7 @@ from app.store.connect import connect_sync
 from app.store.runs import RunStore
 from worker.engine.torch_engine import TorchEngine
 from worker.presence import Presence
+from worker.pulse import Pulse, Pulses
 from worker.runner import Runner
 
 WAKE_SECONDS: Final = 20.0
@@ -29,6 +34,12 @@ _LOG = logging.getLogger(__name__)
 # One byte shared by a pool's parent and children: the parent hears SIGTERM, the children loop.
 _DRAINING: Final = mmap.mmap(-1, 1)
 
+PULSES: Final = Pulses()
+"""Of this pool's children; its parent watches them."""
+
+_LEAVING: set[int] = set()
+"""The id of this process, once it alone was asked to stop."""
+
 
 def drain() -> None:
     """Ask every process of this pool to hand its job back and to claim no other."""
@@ -36,8 +47,34 @@ def drain() -> None:
 
 
 def is_draining() -> bool:
-    """Tell whether this pool was asked to stop."""
-    return _DRAINING[0] == 1
+    """Tell whether this pool, or this process of it, was asked to stop."""
+    return _DRAINING[0] == 1 or os.getpid() in _LEAVING
+
+
+@contextmanager
+def leaving_in_order() -> Generator[None]:
+    """Hand the job back before this process obeys a SIGTERM of its own.
+
+    The parent sends it at a quick shutdown, and systemd to every process of a unit. Whoever
+    handled it before, which is billiard, hears of it at the end of the block.
+    """
+
+    def hear(_number: int, _frame: FrameType | None) -> None:
+        _LEAVING.add(os.getpid())
+
+    before = signal.signal(signal.SIGTERM, hear)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        if os.getpid() in _LEAVING:
+            _LEAVING.clear()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def own_pulse() -> Pulse:
+    """Return this process's vital signs; a child has those of its place in the pool."""
+    return PULSES[getattr(current_process(), "index", 0)]
 
 
 @cache
@@ -77,13 +114,16 @@ class Desk:
             started_at_ms=time.time_ns() // 1_000_000,
         )
         runs = RunStore(connect_sync(settings(), redis_url()), settings())
+        self._pulse = own_pulse()
+        self._pulse.sign()
         self._presence = Presence(runs, self.info)
         self._runner = Runner(
             runs=runs,
             engine=TorchEngine(),
             settings=settings(),
             is_draining=is_draining,
-            tell=self._presence.hold,
+            tell=self._hold,
+            pulse=self._pulse,
         )
         self._presence.start()
 
@@ -95,9 +135,14 @@ class Desk:
         """
         if not self.info.devices:
             # Its jobs would all fail; a worker that has the device can run them.
+            self._pulse.take()
             _LOG.error("wake.no_device", extra=fields(queue=self.queue))
             return False
-        until = clock() + WAKE_SECONDS
+        self._pulse.take()
+        with leaving_in_order():
+            return self._serve(until=clock() + WAKE_SECONDS, clock=clock)
+
+    def _serve(self, *, until: float, clock: Callable[[], float]) -> bool:
         while not is_draining():
             if clock() >= until:
                 return True
@@ -109,6 +154,10 @@ class Desk:
                 _LOG.warning("wake.store_away", extra=fields(detail=away.detail))
                 break
         return False
+
+    def _hold(self, job: str | None) -> None:
+        self._presence.hold(job)
+        self._pulse.hold(is_busy=job is not None)
 
     def close(self) -> None:
         """Take the worker's name off the list."""

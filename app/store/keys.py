@@ -73,6 +73,10 @@ class Keys:
         """Hash: of every client with queued jobs, how many they are and the last one's turn."""
         return f"{self.prefix}clients:{queue}"
 
+    def wake_ups(self, queue: str) -> str:
+        """List: Celery's own; the messages that no worker has taken."""
+        return f"{self.prefix}celery:{queue}"
+
     def durations(self, queue: str) -> str:
         """List: how long the last jobs of a queue ran that succeeded, in ms, newest first."""
         return f"{self.prefix}durations:{queue}"

@@ -28,6 +28,7 @@ NAMES = {
     "lease_seconds",
     "heartbeat_seconds",
     "recovery_seconds",
+    "stall_seconds",
     "max_fruitless_attempts",
     "store_timeout_seconds",
     "worker_max_memory_bytes",

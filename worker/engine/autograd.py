@@ -82,6 +82,7 @@ class AutogradRun:
         self._row: Row | None = None
         self._evaluations = 0
         self._seconds = 0.0
+        self._breathe: Callable[[], None] = lambda: None
 
     def _loop(self) -> Iterator[StopReason | None]:
         """Fit: the answer's loop. Row `step` is looked at before the update that leads on."""
@@ -125,6 +126,8 @@ class AutogradRun:
         losses: list[Tensor] = []
 
         def closure() -> Tensor:
+            # A step may evaluate a thousand times, which takes a minute with a million points.
+            self._breathe()
             if self._spec.zero_grad:
                 self._optimizer.zero_grad()
             loss = self._loss(self._net(x), y)
@@ -154,12 +157,16 @@ class AutogradRun:
         parts = torch.autograd.grad(loss, list(self._net.parameters()), retain_graph=True)
         return norm_of(parts)
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self, breathe: Callable[[], None] = lambda: None) -> Iterator[Block]:
         """Compute lazily, about BLOCK_SECONDS of steps at a time.
+
+        Args:
+            breathe: Called before every evaluation that an optimizer asks for by itself.
 
         Raises:
             EngineFault: Torch failed.
         """
+        self._breathe = breathe
         reasons = self._loop()
         reason = None
         while reason is None:

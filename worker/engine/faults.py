@@ -20,8 +20,8 @@ def translated(device: torch.device) -> Generator[None]:
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise _out_of_memory(device) from error
     except RuntimeError as error:
-        # The CPU allocator has no class of its own; its sentence names it.
-        if "DefaultCPUAllocator" in str(error):
+        # The CPU allocator has no class of its own, nor has C++'s; their sentences name them.
+        if any(name in str(error) for name in ("DefaultCPUAllocator", "bad_alloc")):
             raise _out_of_memory(device) from error
         if device.type != "cpu":
             raise EngineFault(

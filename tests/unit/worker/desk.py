@@ -41,7 +41,7 @@ class TestDesk:
         self.recovery = Recovery(self.redis, settings)
         self.is_draining = False
         self.told: list[str | None] = []
-        self._url = url
+        self.url = url
         self._loop = asyncio.Runner()
 
     def __enter__(self) -> Self:
@@ -60,7 +60,7 @@ class TestDesk:
         """Call one async method of the job store."""
 
         async def answer() -> T:
-            async with connect_async(self.settings, self._url) as client:
+            async with connect_async(self.settings, self.url) as client:
                 return await question(JobStore(client, self.settings))
 
         return self._loop.run(answer())
@@ -79,7 +79,7 @@ class TestDesk:
         return self.ask(lambda store: store.history(job_id, run=run))
 
     def events(self, job_id: str = "j") -> tuple[Event, ...]:
-        return self.ask(lambda store: store.events(job_id))
+        return self.ask(lambda store: store.events(job_id, limit=1_000))
 
     def types(self, job_id: str = "j") -> list[str]:
         return [str(event.type) for event in self.events(job_id)]

@@ -42,6 +42,7 @@ class ScriptedRun:
         num_blocks: Blocks until it stops by itself.
         reason: Why it then stops; None ends without a reason, as a broken engine would.
         between: Called with the number of the block before it is made; the test's hand.
+        breaths: How often it breathes after that, within the block.
     """
 
     label: str = "Adam"
@@ -49,6 +50,7 @@ class ScriptedRun:
     num_blocks: int = 3
     reason: StopReason | None = StopReason.MAX_STEPS
     between: Callable[[int], object] = field(default=lambda _: None)
+    breaths: int = 0
     made: int = 0
 
     def snapshot(self) -> bytes | None:
@@ -59,9 +61,11 @@ class ScriptedRun:
             raise CheckpointUnusable("the checkpoint is damaged")
         self.made = int(snapshot)
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self, breathe: Callable[[], None] = lambda: None) -> Iterator[Block]:
         for number in range(self.made // 10, self.num_blocks):
             self.between(number)
+            for _ in range(self.breaths):
+                breathe()
             is_last = number == self.num_blocks - 1
             first, self.made = self.made + (number > 0), self.made + 10
             has_diverged = is_last and self.reason is StopReason.DIVERGED

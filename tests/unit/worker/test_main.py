@@ -28,8 +28,8 @@ def main(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType
     module.app.close()
     tasks.close_desks()
     tasks._DRAINING[0] = 0
-    while module._ROUNDS:
-        module._ROUNDS.pop().stop()
+    while module._THREADS:
+        module._THREADS.pop().end()
     tasks.settings.cache_clear()
 
 
@@ -61,9 +61,11 @@ def test_process_that_ran_out_of_time_wakes_another(
 
 def test_lost_wake_ups_are_sent_again(main: ModuleType, desk: TestDesk, redis: Redis) -> None:
     desk.submit()
-    main._start_rounds()
+    main._start_threads()
     wait_until(lambda: redis.llen(CPU_KEY) == 1, "the missing wake-up was sent")
     main._drain()
-    wait_until(lambda: not main._ROUNDS[0].is_alive, "the rounds have ended")
+    wait_until(
+        lambda: not any(thread.is_alive for thread in main._THREADS), "the threads have ended"
+    )
 
     assert tasks.is_draining()

@@ -12,6 +12,7 @@ from tests.unit.worker.desk import TestDesk
 from tests.waiting import wait_until
 from worker.lease import Lease
 from worker.presence import ANNOUNCE_SECONDS, Presence
+from worker.pulse import Pulse
 
 INFO = WorkerInfo(name="w", queue="cpu", devices=("cpu",), torch="2.13.0", started_at_ms=1)
 HEARTBEAT_SECONDS = 1.5
@@ -80,7 +81,14 @@ def test_lease_is_renewed_as_soon_as_redis_is_back(
     claim = far.runs.claim("cpu", worker="w", device="cpu")
     assert claim is not None
     before = far.redis.zscore("{fit}:leases", "j")
-    with Lease(far.runs, claim, heartbeat_seconds=HEARTBEAT_SECONDS) as lease:
+    with Lease(
+        far.runs,
+        claim,
+        heartbeat_seconds=HEARTBEAT_SECONDS,
+        is_draining=lambda: False,
+        pulse=Pulse(),
+        stall_seconds=60.0,
+    ) as lease:
         proxy.refuse()
         wait_until(lambda: "lease.not_renewed" in caplog.messages, "a renewal failed")
         wait_until(

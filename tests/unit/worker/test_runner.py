@@ -191,14 +191,17 @@ def test_lease_lost_in_the_last_block_writes_nothing(desk: TestDesk) -> None:
     assert desk.record().status is Status.RUNNING
 
 
-def test_lost_lease_is_heard_of_by_the_heartbeat(redis_url: str) -> None:
+def test_lost_lease_is_heard_of_by_the_heartbeat(
+    redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="worker.lease")
     settings = Settings.model_construct(heartbeat_seconds=0.01)
     with TestDesk(redis_url, settings) as desk:
         desk.submit()
 
         def lose_it() -> None:
             desk.take_over()
-            wait_until(lambda: "lease" not in names_of_threads(), "the heartbeat saw the loss")
+            wait_until(lambda: "lease.lost" in caplog.messages, "the heartbeat saw the loss")
 
         run = ScriptedRun(num_blocks=9, between=at(1, lose_it))
         desk.work(ScriptedEngine(runs=[run]))
@@ -341,10 +344,6 @@ def test_progress_of_several_runs_rises_to_one(desk: TestDesk) -> None:
     assert len(set(fractions)) == len(fractions)
     assert progress is not None
     assert (progress.fraction, progress.run, progress.step) == (1.0, 2, 70)
-
-
-def names_of_threads() -> set[str]:
-    return {thread.name for thread in threading.enumerate()}
 
 
 class Outage:

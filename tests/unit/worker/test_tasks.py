@@ -1,5 +1,8 @@
 """A worker process answers a wake-up: it builds its desk once and runs what is ready."""
 
+import os
+import signal
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -90,6 +93,54 @@ def test_redis_that_is_away_ends_the_wake_up(
 
     assert not tasks.open_desk("cpu").serve()
     assert "wake.store_away" in caplog.messages
+
+
+@pytest.mark.usefixtures("environment")
+def test_process_that_is_told_to_end_hands_its_job_back_first(desk: TestDesk) -> None:
+    heard: list[Status] = []
+    before = signal.signal(signal.SIGTERM, lambda *_: heard.append(desk.record().status))
+    try:
+        desk.submit(steps=5_000_000, stop={"loss_below": None})
+        sender = threading.Thread(target=send_when_running, args=(desk,))
+        sender.start()
+        may_be_more = tasks.open_desk("cpu").serve()
+        sender.join()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    record = desk.record()
+
+    assert not may_be_more
+    assert heard == [Status.QUEUED], "whoever handles the signal hears of it afterwards, once"
+    assert (record.status, record.attempt) == (Status.QUEUED, 0)
+    assert record.progress is not None
+    assert not tasks.is_draining()
+
+
+@pytest.mark.usefixtures("environment")
+def test_process_tells_that_it_took_a_wake_up_and_has_a_job_in_hand(desk: TestDesk) -> None:
+    opened = tasks.open_desk("cpu")
+    pulse = tasks.own_pulse()
+    before = pulse.wakes, pulse.beats
+    opened._hold("j")
+    at_work = pulse.is_busy
+    opened._hold(None)
+    desk.submit(steps=10)
+    opened.serve()
+
+    assert at_work
+    assert not pulse.is_busy
+    assert pulse.pid == os.getpid()
+    assert pulse.wakes == before[0] + 1
+    assert pulse.beats > before[1]
+
+
+def send_when_running(desk: TestDesk) -> None:
+    def has_progress() -> bool:
+        progress = desk.redis.hget("{fit}:job:j", "progress")
+        return progress is not None
+
+    wait_until(has_progress, "the job has made steps")
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def test_worker_without_a_redis_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,34 @@
+"""How many wake-ups wait in Celery's lists; it neither sends nor takes one."""
+
+from typing import Any
+
+from redis import Redis
+
+from app.settings import Settings
+from app.store.connect import translate_errors
+from app.store.keys import Keys
+
+
+class WakeUps:
+    """Celery's lists as Redis shows them.
+
+    Args:
+        redis: Its own connection.
+        settings: Names the namespace.
+    """
+
+    def __init__(self, redis: Redis, settings: Settings) -> None:
+        self._redis: Any = redis  # redis-py's own types are partly unknown
+        self._keys = Keys(settings.namespace)
+
+    def count(self, queue: str) -> int:
+        """Return how many messages nobody has taken yet.
+
+        Args:
+            queue: "cpu" or "cuda".
+
+        Raises:
+            StoreUnavailable: Redis does not answer.
+        """
+        with translate_errors():
+            return int(self._redis.llen(self._keys.wake_ups(queue)))
