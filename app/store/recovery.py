@@ -60,7 +60,7 @@ class Recovery:
         lost = JobError(
             type=JobErrorType.WORKER_LOST,
             detail=f"{settings.max_fruitless_attempts} attempts in a row ended with the worker and "
-            "made no new step",
+            "came no further",
             retryable=True,
             suggestion="Look at the workers' log, then rerun the job",
         )

@@ -61,8 +61,9 @@ MUTANTS = {
         "claim", "redis.call('SET', turn_key(queue), text(turn))", ""
     ),
     "progress does not count": Mutant("record", "text(place), 'fruitless', 0)", "text(place))"),
+    "rows without a checkpoint are progress": Mutant("record", "#ARGV > 9 and place", "place"),
     "every record is progress": Mutant(
-        "record", "if place > tonumber(found[1] or 0) then", "if true then"
+        "record", "#ARGV > 9 and place > tonumber(found[1] or 0)", "true"
     ),
     "a block is dropped": Mutant(
         "record", "redis.call('XADD', key, entry", "redis.call('XLEN', key) -- "

@@ -222,7 +222,7 @@ async def test_steps_after_a_start_over_are_new_ones(
         lose(redis, recovery)
         claim = claim_from(runs)
         runs.start_over(claim)
-        write(runs, claim, make_rows(0, stop))
+        save(runs, claim, 0, stop)
 
     assert (await store.get("one")).status is Status.RUNNING
 

@@ -6,10 +6,12 @@ from redis import Redis
 from app.domain.errors import JobErrorType, LeaseLost, StoreUnavailable
 from app.domain.job import Status
 from app.settings import Settings
+from app.store.checkpoint import Checkpoint
 from app.store.connect import connect_sync
 from app.store.jobs import JobStore
 from app.store.recovery import Recovery
 from app.store.runs import RunStore
+from app.store.scripts import source_of
 from app.store.server import RedisServer
 from tests.proxy import Proxy, address_of
 from tests.store.samples import KEYS, claim_from, lapse, make_job, make_outcome, make_rows, write
@@ -93,7 +95,8 @@ async def test_workers_that_cannot_read_each_others_checkpoints_do_not_pass_a_jo
     for _ in range(settings.max_fruitless_attempts + 1):
         claim = claim_from(runs)
         runs.start_over(claim)
-        write(runs, claim, make_rows(0, 10))
+        kept = Checkpoint(run=0, step=9, state=b"state")
+        write(runs, claim, make_rows(0, 10), checkpoint=kept)
         lapse(redis, "one")
         assert lost == 0
         lost = recovery.round().lost
@@ -114,7 +117,8 @@ async def test_one_start_over_is_forgiven(
         claim = claim_from(runs)
         if attempt == 0:
             runs.start_over(claim)
-        write(runs, claim, make_rows(0, 10 + attempt))
+        kept = Checkpoint(run=0, step=9 + attempt, state=b"state")
+        write(runs, claim, make_rows(9 + attempt, 10 + attempt), checkpoint=kept)
         lapse(redis, "one")
 
         assert recovery.round().requeued == 1
@@ -128,6 +132,8 @@ async def test_a_claim_asked_again_is_answered_with_the_same_job(
     proxy = Proxy(address_of(redis_server.url))
     with connect_sync(settings, f"redis://127.0.0.1:{proxy.port}/0") as far:
         runs = RunStore(far, settings)
+        # Known already, so that the first call is the one that does it.
+        far.script_load(source_of("claim"))
         proxy.cut(b"w1", when="after")
         with pytest.raises(StoreUnavailable):
             runs.claim("cpu", worker="w1", device="cpu")
@@ -146,6 +152,8 @@ async def test_a_claim_asked_again_too_late_is_a_new_one(
     proxy = Proxy(address_of(redis_server.url))
     with connect_sync(settings, f"redis://127.0.0.1:{proxy.port}/0") as far:
         runs = RunStore(far, settings)
+        # Known already, so that the first call is the one that does it.
+        far.script_load(source_of("claim"))
         proxy.cut(b"w1", when="after")
         with pytest.raises(StoreUnavailable):
             runs.claim("cpu", worker="w1", device="cpu")

@@ -229,7 +229,7 @@ class StoreMachine(RuleBasedStateMachine):
         write(self.runs, claim, block, checkpoint=kept)
         job.rows += count
         job.kept = job.rows if is_kept else job.kept
-        if job.rows - 1 > job.furthest:
+        if is_kept and job.rows - 1 > job.furthest:
             job.furthest, job.fruitless = job.rows - 1, 0
 
     @precondition(lambda self: self.claims)

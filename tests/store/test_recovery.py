@@ -7,6 +7,7 @@ from app.domain.errors import JobErrorType, JobNotFound
 from app.domain.events import EventType
 from app.domain.job import Status
 from app.settings import Settings
+from app.store.checkpoint import Checkpoint
 from app.store.jobs import JobStore
 from app.store.recovery import Recovery, Repairs
 from app.store.runs import RunStore
@@ -81,10 +82,27 @@ async def test_attempts_that_get_further_are_not_counted(
 ) -> None:
     await store.create(make_job("one"))
     for attempt in range(settings.max_fruitless_attempts + 2):
-        write(runs, claim_from(runs), make_rows(0, 10 + attempt))
+        kept = Checkpoint(run=0, step=9 + attempt, state=b"state")
+        write(runs, claim_from(runs), make_rows(9 + attempt, 10 + attempt), checkpoint=kept)
         lapse(redis, "one")
 
         assert recovery.round().requeued == 1
+
+
+async def test_rows_that_the_next_attempt_makes_again_are_no_progress(
+    store: JobStore, runs: RunStore, recovery: Recovery, redis: Redis, settings: Settings
+) -> None:
+    await store.create(make_job("one"))
+    for attempt in range(settings.max_fruitless_attempts):
+        write(runs, claim_from(runs, worker=f"w{attempt}"), make_rows(0, 10 + attempt))
+        lapse(redis, "one")
+        last = recovery.round()
+
+    error = (await store.get("one")).error
+    assert last.lost == 1
+    assert error is not None
+    assert error.step == 11
+    assert error.detail.endswith("the last was attempt 3 on w2, which came as far as step 11")
 
 
 async def test_attempts_that_die_at_the_same_step_are_counted(
@@ -92,8 +110,12 @@ async def test_attempts_that_die_at_the_same_step_are_counted(
 ) -> None:
     await store.create(make_job("one"))
     lost = 0
-    for _ in range(settings.max_fruitless_attempts + 1):
-        write(runs, claim_from(runs), make_rows(0, 10))
+    kept = Checkpoint(run=0, step=9, state=b"state")
+    # The first one comes further, and the others no more.
+    for attempt in range(settings.max_fruitless_attempts + 1):
+        assert lost == 0
+        rows = make_rows(0 if attempt == 0 else 9, 10)
+        write(runs, claim_from(runs), rows, checkpoint=kept)
         lapse(redis, "one")
         lost += recovery.round().lost
 

@@ -22,7 +22,8 @@ if entry ~= '' then
   if run >= tonumber(found[2] or 0) then redis.call('HSET', job, 'runs', run + 1) end
 end
 redis.call('HSET', job, 'progress', progress)
-if place > tonumber(found[1] or 0) then
+-- Only a checkpoint lets the next attempt begin further on: how far rows reach without one is luck.
+if #ARGV > 9 and place > tonumber(found[1] or 0) then
   redis.call('HSET', job, 'furthest', text(place), 'fruitless', 0)
 end
 if #ARGV > 9 then

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- One round of mending by whoever holds the recovery lease.
 -- Atomically, at most `most` of each kind: jobs whose lease has lapsed go back to their place in the
--- queue, end as cancelled when that was asked for, or fail when too many attempts made no new step;
+-- queue, end as cancelled when that was asked for, or fail when too many attempts came no further;
 -- jobs that waited too long fail; forgotten jobs leave the index.
 -- A job that stands in no place (half a script, where a torn file was loaded) is put back into one:
 -- a slice of all jobs is looked at each round.
@@ -35,6 +35,18 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', LEASES, ahead, '+inf', 'LIMIT', 
   extend_lease(id, now, lease)
 end
 
+local function give_up(id, problem)
+  local found = redis.call('HMGET', job_key(id), 'attempt', 'worker', 'progress')
+  local told = cjson.decode(problem)
+  told.detail = told.detail .. '; the last was attempt ' .. found[1] .. ' on ' .. found[2]
+  if found[3] then
+    told.step = cjson.decode(found[3]).step
+    told.detail = told.detail .. ', which came as far as step ' .. text(told.step)
+  end
+  fail(id, cjson.encode(told))
+  lost = lost + 1
+end
+
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', text(now), 'LIMIT', 0, most)) do
   local found = redis.call('HMGET', job_key(id), 'status', 'fruitless', 'cancel_requested_at_ms',
     'start_overs')
@@ -44,11 +56,9 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', text(now), 'LIMI
     end_job(id, 'cancelled', now, times, '{}')
     cancelled = cancelled + 1
   elseif tonumber(found[2]) >= bound then
-    fail(id, lost_error)
-    lost = lost + 1
+    give_up(id, lost_error)
   elseif tonumber(found[4] or 0) > bound then
-    fail(id, alien_error)
-    lost = lost + 1
+    give_up(id, alien_error)
   else
     requeue(id, now, 'worker-lost')
     requeued = requeued + 1

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 
+from app.domain.errors import InvalidSpec
 from app.domain.extension import extend_spec
 from app.domain.job import Status
 from app.domain.result import DeviceUsed
@@ -128,4 +129,5 @@ def test_diverged_fit_leaves_nothing_to_go_on_from(desk: TestDesk) -> None:
     desk.work(TorchEngine())
 
     assert desk.record("short").status is Status.FAILED
-    assert not desk.redis.exists("{fit}:job:short:checkpoint")
+    with pytest.raises(InvalidSpec):
+        extend(desk, "short", steps=5)
