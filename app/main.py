@@ -10,11 +10,13 @@ from app import log
 from app.api.asked import LatestAlias
 from app.api.deps import Rooms
 from app.api.errors import add_error_handlers
+from app.api.following import Following
 from app.api.middleware import HeadAsGet, RequestContext
 from app.api.paths import Paths
 from app.api.query import check_query
 from app.api.routes import ROUTERS
 from app.api.security import refuse_cross_site, require_key
+from app.api.stopping import calling_when_stopped
 from app.api.version import VERSION
 from app.charts.image import Renderer
 from app.queue import Waker, make_queue
@@ -89,6 +91,9 @@ async def open_rooms(settings: Settings) -> AsyncGenerator[Rooms]:
         feed = Feed(redis, settings)
         await feed.start()
         stack.push_async_callback(feed.stop)
+        following = Following(store, feed)
+        stack.callback(following.close)
+        stack.enter_context(calling_when_stopped(following.close))
         waker = Waker(make_queue(settings, url))
         stack.callback(waker.close)
         rounds = RecoveryThread(connect_sync(settings, url), settings=settings, wake=waker)
@@ -99,6 +104,7 @@ async def open_rooms(settings: Settings) -> AsyncGenerator[Rooms]:
             settings=settings,
             store=store,
             feed=feed,
+            following=following,
             service=Service(store=store, wake=waker, settings=settings),
             renderer=renderer,
         )

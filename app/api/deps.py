@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from app.api.following import Following
 from app.charts.image import Renderer
 from app.service import Service
 from app.settings import Settings
@@ -20,6 +21,7 @@ class Rooms:
         settings: What the environment says.
         store: Reads jobs.
         feed: Wakes readers when a job moves.
+        following: Every open stream.
         service: Changes jobs.
         renderer: Draws pictures.
     """
@@ -27,6 +29,7 @@ class Rooms:
     settings: Settings
     store: JobStore
     feed: Feed
+    following: Following
     service: Service
     renderer: Renderer
 

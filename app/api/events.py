@@ -11,10 +11,8 @@ from app.api.deps import StoreDep
 from app.api.errors import responses
 from app.api.listing import link_header, next_page
 from app.api.show import job_headers
-from app.api.times import to_iso
-from app.api.view import JOB_PATH, JOBS_PATH
+from app.api.view import JOB_PATH, JOBS_PATH, event_object
 from app.domain.errors import InvalidParameter, JobExpired, JobNotFound, StoreUnavailable
-from app.domain.events import Event
 
 router = APIRouter(prefix=JOB_PATH, tags=["jobs"])
 
@@ -52,13 +50,3 @@ async def list_events(
     return Answer(
         content, headers={**job_headers(record), **asked.headers(), **link_header(following)}
     )
-
-
-def event_object(event: Event) -> dict[str, object]:
-    """Return one entry of the log as the contract shows it."""
-    return {
-        "seq": event.seq,
-        "type": event.type.value,
-        "at": to_iso(event.at_ms),
-        "data": event.data,
-    }

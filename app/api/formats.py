@@ -13,8 +13,9 @@ MEDIA_TYPES: Final[Mapping[str, str]] = {
     "text": "text/plain",
     "csv": "text/csv",
     "ndjson": "application/x-ndjson",
+    "sse": "text/event-stream",
 }
-"""Media type of every form that ?format= can name."""
+"""Media type of every form that ?format= or Accept can name."""
 
 _ALIASES: Final[Mapping[str, str]] = {"txt": "text", "jsonl": "ndjson"}
 

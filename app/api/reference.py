@@ -29,6 +29,7 @@ _ONLY_FORMS: Final[Mapping[str, str]] = {
     "/chart.txt": "text/plain",
     "/reproduce.py": "text/x-python",
     "/docs": "text/html",
+    "/stream": "text/event-stream",
 }
 """End of a path -> the one media type that it answers in, where that is not JSON."""
 

@@ -20,6 +20,7 @@ from app.api import (
     reference,
     reproduce,
     runs,
+    stream,
     workers,
 )
 
@@ -31,6 +32,7 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     history.router,
     runs.router,
     events.router,
+    stream.router,
     charts.router,
     reproduce.router,
     optimizers.router,

@@ -10,6 +10,7 @@ from app.api.problem_texts import TEXTS
 from app.api.times import to_iso
 from app.charts.text import spark
 from app.domain.diagnosis import diagnose
+from app.domain.events import Event
 from app.domain.history import EMBEDDED_ROWS, Rows
 from app.domain.job import JobError, JobRecord, Status
 from app.domain.message import message
@@ -117,13 +118,24 @@ def run_objects(record: JobRecord) -> list[Shown]:
     ]
 
 
+def event_object(event: Event) -> Shown:
+    """Return one entry of the log as the contract shows it."""
+    return {
+        "seq": event.seq,
+        "type": event.type.value,
+        "at": to_iso(event.at_ms),
+        "data": event.data,
+    }
+
+
 def make_links(record: JobRecord) -> dict[str, str]:
     """Return where everything about the job can be read or changed."""
     own = f"{JOBS_PATH}/{record.id}"
     links = {"self": own, "history": f"{own}/history"}
     if isinstance(record.spec, ComparisonSpec):
         links["runs"] = f"{own}/runs"
-    names = {"events": "events", "data": "data", "chart": "chart.svg", "chart_text": "chart.txt"}
+    names = {name: name for name in ("events", "stream", "data")}
+    names |= {"chart": "chart.svg", "chart_text": "chart.txt"}
     links |= {name: f"{own}/{path}" for name, path in names.items()}
     if not record.status.is_terminal:
         links["cancel"] = f"{own}/cancel"

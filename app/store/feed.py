@@ -35,6 +35,14 @@ class Watch:
         self._is_shaken = False
         self._moved = asyncio.Event()
 
+    @property
+    def told(self) -> int:
+        """The largest seq that was heard; 0 when nothing was, or something may have been missed.
+
+        Once anything has been heard, every later change will be.
+        """
+        return self._seen
+
     async def moved_past(self, seq: int, *, timeout: float) -> bool:  # noqa: ASYNC109  # a long poll ends by itself
         """Wait until the job may have a larger seq than this; read it again then.
 
@@ -95,6 +103,12 @@ class Feed:
             task.cancel()
             await asyncio.wait({task}, timeout=_CANCEL_AGAIN_SECONDS)
 
+    def shake(self) -> None:
+        """Wake every reader although its job may not have moved."""
+        for watches in self._watches.values():
+            for watch in watches:
+                watch.shake()
+
     @contextlib.asynccontextmanager
     async def watch(self, job_id: str) -> AsyncGenerator[Watch]:
         """Watch a job from here on; read the job inside the block, not before."""
@@ -140,9 +154,7 @@ class Feed:
     def _take(self, kind: str, data: bytes | int) -> None:
         if kind == "subscribe":
             # Whatever was told while nobody listened is lost: everybody reads again.
-            for watches in self._watches.values():
-                for watch in watches:
-                    watch.shake()
+            self.shake()
         elif isinstance(data, bytes) and kind == "message":
             job_id, _, seq = data.decode().partition(" ")
             for watch in self._watches.get(job_id, ()):

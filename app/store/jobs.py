@@ -23,6 +23,7 @@ from app.store.listing import JobFilter, Page, make_cursor
 from app.store.reading import merge_best, read_blocks
 from app.store.scripts import TOMBSTONE_SECONDS, Argument, AsyncScripts, times_of
 from app.store.submission import Created, NewJob, expired, refusal_of
+from app.store.tail import Tail, read_tail
 
 _LOOKED_AT_ONCE: Final = 500
 _MOST_LOOKS: Final = 20
@@ -231,16 +232,17 @@ class JobStore:
             raise await self._missing(job_id)
         return None if raw is None else columns_from_bytes(raw)
 
+    async def tail(self, job_id: str, *, after: int = 0, limit: int = 100) -> Tail:
+        """Return events whose seq is larger than `after`, and where the job stands."""
+        with translate_errors():
+            tail = await read_tail(self._redis, self._keys, job_id, after=after, limit=limit)
+        if tail is None:
+            raise await self._missing(job_id)
+        return tail
+
     async def events(self, job_id: str, *, after: int = 0, limit: int = 100) -> tuple[Event, ...]:
         """Return events whose seq is larger than `after`, oldest first."""
-        with translate_errors():
-            async with self._redis.pipeline() as pipe:
-                pipe.exists(self._keys.job(job_id))
-                pipe.xrange(self._keys.events(job_id), min=f"{after + 1}-0", count=limit)
-                exists, entries = await pipe.execute()
-        if not exists:
-            raise await self._missing(job_id)
-        return tuple(codec.decode_event(entry_id, fields) for entry_id, fields in entries)
+        return (await self.tail(job_id, after=after, limit=limit)).events
 
     async def position(self, job_id: str) -> int | None:
         """Return how many jobs of its queue are before it; None when it does not wait."""
@@ -267,8 +269,7 @@ class JobStore:
 
     async def workers(self) -> tuple[WorkerInfo, ...]:
         """Return the workers that live, by name."""
-        found = await self._scripts.run("workers")
-        alive = [WorkerInfo.model_validate_json(text) for text in found]
+        alive = map(WorkerInfo.model_validate_json, await self._scripts.run("workers"))
         return tuple(sorted(alive, key=lambda worker: worker.name))
 
     async def check(self) -> None:
