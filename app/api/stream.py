@@ -25,7 +25,7 @@ from app.domain.errors import (
 router = APIRouter(prefix=JOB_PATH, tags=["jobs"])
 
 _LARGEST_SEQ: Final = 2**53
-_LONGEST_SEND_SECONDS: Final = 60.0
+LONGEST_SEND_SECONDS: Final = 60.0
 """A reader that has taken nothing for so long, with 64 kB waiting for it, is given up."""
 _HEADERS: Final = {
     "Cache-Control": "no-store",
@@ -34,20 +34,33 @@ _HEADERS: Final = {
 
 
 class EventStream(StreamingResponse):
-    """An answer that goes on; it ends early when the client has gone or takes nothing."""
+    """An answer that goes on; it ends early when the client has gone or takes nothing.
+
+    Args:
+        frames: What to send.
+        headers: Further headers.
+        longest_send_seconds: How long one frame may wait for the client to make room.
+    """
 
     media_type = MEDIA_TYPES["sse"]
 
-    def __init__(self, frames: AsyncGenerator[bytes], *, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        frames: AsyncGenerator[bytes],
+        *,
+        headers: Mapping[str, str],
+        longest_send_seconds: float = LONGEST_SEND_SECONDS,
+    ) -> None:
         super().__init__(frames, headers=headers)
         self._frames = frames
+        self._longest_send_seconds = longest_send_seconds
 
     async def stream_response(self, send: Send) -> None:
         """Send frames one at a time: the next is made when the client has taken the last."""
 
         async def send_in_time(message: Message) -> None:
             # TimeoutError is an OSError, which is what a client that has gone looks like.
-            async with asyncio.timeout(_LONGEST_SEND_SECONDS):
+            async with asyncio.timeout(self._longest_send_seconds):
                 await send(message)
 
         async with aclosing(self._frames):
