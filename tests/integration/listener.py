@@ -29,13 +29,14 @@ class Frame:
 
 
 def parse_frame(block: str) -> Frame:
-    """Read the three fields of a frame, which come in this order."""
-    number, event, data = block.split("\n")
-    return Frame(
-        seq=int(number.removeprefix("id: ")),
-        event=event.removeprefix("event: "),
-        data=json.loads(data.removeprefix("data: ")),
-    )
+    """Read the three fields of a frame, each of one line."""
+    fields = dict(line.split(": ", 1) for line in block.split("\n"))
+    assert set(fields) == {"id", "event", "data"}
+    return Frame(seq=int(fields["id"]), event=fields["event"], data=json.loads(fields["data"]))
+
+
+def is_frame(block: str) -> bool:
+    return not block.startswith((":", "retry: "))
 
 
 class Listener:
@@ -74,7 +75,7 @@ class Listener:
 
     async def frame(self) -> Frame:
         """Return the next frame; comments and hints before it are skipped."""
-        while not (block := await self.block()).startswith("id:"):
+        while not is_frame(block := await self.block()):
             pass
         return parse_frame(block)
 
@@ -82,7 +83,7 @@ class Listener:
         """Return the frames that come until the server ends the answer."""
         await asyncio.wait_for(asyncio.shield(self.task), SOON)
         blocks = [self._blocks.get_nowait() for _ in range(self._blocks.qsize())]
-        return [parse_frame(block) for block in blocks if block.startswith("id:")]
+        return [parse_frame(block) for block in blocks if is_frame(block)]
 
     def hang_up(self) -> None:
         self._gone.set()

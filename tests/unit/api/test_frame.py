@@ -6,7 +6,13 @@ from app.api.frame import HEARTBEAT, WAITING, make_frame, make_retry
 def test_frame_has_id_event_and_one_line_of_data() -> None:
     frame = make_frame("job.progress", {"loss": 0.5, "note": "a\nb"}, seq=7)
 
-    assert frame == b'id: 7\nevent: job.progress\ndata: {"loss":0.5,"note":"a\\nb"}\n\n'
+    assert frame.endswith(b"\n\n")
+    assert sorted(frame.decode().splitlines()) == [
+        "",
+        'data: {"loss":0.5,"note":"a\\nb"}',
+        "event: job.progress",
+        "id: 7",
+    ]
 
 
 def test_frame_of_text_that_breaks_lines_elsewhere_is_one_line() -> None:
