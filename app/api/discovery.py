@@ -60,6 +60,7 @@ def commands(base: str, *, needs_key: bool) -> dict[str, str]:
         f"'{base}/fit?optimizer=lbfgs'",
         "the question's experiment": f"{curl} -d preset=weak-optimizers {base}/compare",
         "without waiting": f"{curl} -i -d '{{}}' {base}/v1/jobs",
+        "the newest job as it runs": f"{curl} -N {base}/latest/stream",
         "the newest job as text": f"{curl} '{base}/latest?format=text'",
         "its loss curve": f"{curl} {base}/latest/chart.txt",
     }

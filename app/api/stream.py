@@ -69,7 +69,7 @@ class EventStream(StreamingResponse):
 
 @router.get(
     "/stream",
-    response_class=EventStream,
+    response_class=Response,
     responses={
         204: {"description": "The job has ended and the client has seen how: do not come back"},
         **responses(InvalidParameter, NotAcceptable, JobNotFound, JobExpired, StoreUnavailable),
@@ -83,7 +83,10 @@ async def stream_events(
         Query(ge=0, le=_LARGEST_SEQ, description="Only events after this seq; no snapshot."),
     ] = None,
     last_event_id: Annotated[
-        str | None, Header(description="The same, from a client that comes back; it wins.")
+        str | None,
+        Header(
+            alias="Last-Event-ID", description="The same, from a client that comes back; it wins."
+        ),
     ] = None,
     accept: AcceptText = None,
 ) -> Response:
