@@ -33,6 +33,9 @@ _NEVER: Final = 2**63
 class Following:
     """Every open stream of this process.
 
+    Attributes:
+        is_closing: The process has been asked to stop: nobody should be kept waiting.
+
     Args:
         store: Where jobs are.
         feed: Wakes streams.
@@ -45,7 +48,7 @@ class Following:
         self._store = store
         self._feed = feed
         self._heartbeat_seconds = heartbeat_seconds
-        self._is_closing = False
+        self.is_closing = False
         self._turns = asyncio.Semaphore(_READS_AT_ONCE)
         self._away_until = 0.0
         # A reel lives as long as a stream holds it.
@@ -53,7 +56,7 @@ class Following:
 
     def close(self) -> None:
         """End every stream at once; clients come back, to another process or to the next one."""
-        self._is_closing = True
+        self.is_closing = True
         self._feed.shake()
 
     async def frames(self, job_id: str, *, after: int | None) -> AsyncGenerator[bytes]:
@@ -69,7 +72,7 @@ class Following:
         yield make_retry(random.randint(*_RETRY_MILLISECONDS))  # noqa: S311  # no secret
         reel = self._reel(job_id)
         async with self._feed.watch(job_id) as watch:
-            while not self._is_closing:
+            while not self.is_closing:
                 try:
                     piece = await reel.after(after, told=watch.told)
                 except StoreUnavailable:

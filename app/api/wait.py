@@ -13,8 +13,6 @@ from fastapi import Depends, Header, Query, Request
 from app.api.deps import Rooms, RoomsDep
 from app.domain.errors import InvalidParameter
 from app.domain.job import JobRecord
-from app.store.feed import Feed
-from app.store.jobs import JobStore
 
 DEFAULT_WAIT_SECONDS: Final = 30.0
 """What `?wait` without a number means."""
@@ -135,7 +133,7 @@ async def wait_until(
 ) -> JobRecord:
     """Return the job as soon as it is settled, or as it stands when time is up.
 
-    A client that goes away ends the wait at once.
+    A client that goes away ends the wait at once, and so does a process that is asked to stop.
 
     Args:
         record: The job as it was read last.
@@ -151,23 +149,19 @@ async def wait_until(
     """
     if settled(record) or wait.seconds <= 0:
         return record
-    following = _follow(
-        record.id, settled, store=rooms.store, feed=rooms.feed, seconds=wait.seconds
-    )
+    following = _follow(record.id, settled, rooms=rooms, seconds=wait.seconds)
     return await _unless_gone(following, request) or record
 
 
-async def _follow(
-    job_id: str, settled: Settled, *, store: JobStore, feed: Feed, seconds: float
-) -> JobRecord:
+async def _follow(job_id: str, settled: Settled, *, rooms: Rooms, seconds: float) -> JobRecord:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
     # Registered first, read second: a change between the two wakes the watch.
-    async with feed.watch(job_id) as watch:
+    async with rooms.feed.watch(job_id) as watch:
         while True:
-            record = await store.get(job_id)
+            record = await rooms.store.get(job_id)
             left = deadline - loop.time()
-            if settled(record) or left <= 0:
+            if settled(record) or left <= 0 or rooms.following.is_closing:
                 return record
             await watch.moved_past(record.seq, timeout=left)
 

@@ -65,7 +65,8 @@ async def read_tail(
         pipe.xrevrange(log, count=1)
         pipe.xrange(log, min=f"{after + 1}-0", count=limit)
         (seq, status), first, last, entries = await pipe.execute()
-    if seq is None:
+    if seq is None or not last:
+        # Job and log die in the same instant.
         return None
     return Tail(
         events=tuple(codec.decode_event(*entry) for entry in entries),

@@ -14,7 +14,7 @@ from app.api.following import Following
 from app.main import open_rooms
 from app.settings import Settings
 from tests.integration.hand import Hand, make_rows
-from tests.integration.listener import Frame, Listener, listening
+from tests.integration.listener import SOON, Frame, Listener, listening
 from tests.integration.test_stream import post, trim
 from tests.proxy import Proxy, address_of
 from tests.waiting import wait_until_async
@@ -142,6 +142,19 @@ async def test_closing_ends_every_stream_at_once(
 
     assert [frame.event for frame in first] == ["snapshot", "snapshot"]
     assert following == nothing == []
+
+
+async def test_closing_answers_who_waits_with_what_there_is(
+    api: FastAPI, client: httpx.AsyncClient
+) -> None:
+    path = await post(client)
+    waiting = asyncio.create_task(client.get(f"{path}?wait=50"))
+    await wait_until_async(lambda: api.state.rooms.feed._watches, "the request waits")
+    api.state.rooms.following.close()
+    answer = await asyncio.wait_for(waiting, SOON)
+
+    assert (answer.status_code, answer.json()["status"]) == (200, "queued")
+    assert answer.headers["retry-after"] == "1"
 
 
 # A Redis that goes away in the middle

@@ -83,6 +83,10 @@ async def test_reader_behind_what_was_trimmed_has_missed_something(
     assert [tail.goes_on_from(seq) for seq in range(5)] == [False, False, False, True, True]
 
 
-async def test_tail_of_no_job_is_refused(store: JobStore) -> None:
-    with pytest.raises(JobNotFound):
-        await store.tail("none")
+async def test_tail_of_no_job_is_refused(store: JobStore, redis: Redis) -> None:
+    await store.create(make_job("half"))
+    redis.delete("{fit}:job:half:events")
+
+    for job_id in ("none", "half"):
+        with pytest.raises(JobNotFound):
+            await store.tail(job_id)
