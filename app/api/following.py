@@ -26,7 +26,8 @@ _AWAY_SECONDS: Final = 1.0
 """So long after a failed read nobody tries another: it might wait two seconds for nothing."""
 _RETRY_MILLISECONDS: Final = (1_000, 3_000)
 """Clients come back spread over this time, not all in the instant in which a process has gone."""
-_LOST_SECONDS: Final = 0.1
+LOST_SECONDS: Final = 0.1
+"""Pause before what was told, and was not there, is looked for again."""
 _NEVER: Final = 2**63
 
 
@@ -95,7 +96,7 @@ class Following:
             return True
         if watch.told > piece.seq == after:
             # What was told is not there: Redis has lost it, and the feed will soon hear so.
-            await asyncio.sleep(_LOST_SECONDS)
+            await asyncio.sleep(LOST_SECONDS)
         return await watch.moved_past(piece.seq, timeout=self._heartbeat_seconds)
 
     def _reel(self, job_id: str) -> Reel:

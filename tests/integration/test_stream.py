@@ -173,12 +173,13 @@ async def test_newest_job_is_named_and_always_begins_with_a_snapshot(
     await post(client)
     hand.claim()
     path = await post(client)
+    hand.claim()
     # The client has seen seq 2 of the job that was the newest then.
     async with listening(api, "/latest/stream", last_event_id="2") as listener:
         first = await listener.frame()
 
     assert listener.headers["content-location"] == f"{path}/stream"
-    assert (first.seq, first.event, first.data["links"]["self"]) == (1, "snapshot", path)
+    assert (first.seq, first.event, first.data["links"]["self"]) == (3, "snapshot", path)
     assert first.data["links"]["stream"] == f"{path}/stream"
 
 
