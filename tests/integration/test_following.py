@@ -269,4 +269,5 @@ async def test_news_of_what_redis_has_lost_are_not_hunted_for(
             await api.state.rooms.store.check()
         looked, seconds = reads(redis) - before, clock() - started
 
-    assert looked <= 2 + seconds / LOST_SECONDS
+    # One more for the news itself, and one where the feed has only just begun to listen.
+    assert looked <= 3 + seconds / LOST_SECONDS
