@@ -269,7 +269,8 @@ class JobStore:
 
     async def workers(self) -> tuple[WorkerInfo, ...]:
         """Return the workers that live, by name."""
-        alive = map(WorkerInfo.model_validate_json, await self._scripts.run("workers"))
+        found = await self._scripts.run("workers")
+        alive = [WorkerInfo.model_validate_json(text) for text in found]
         return tuple(sorted(alive, key=lambda worker: worker.name))
 
     async def check(self) -> None:
