@@ -15,6 +15,7 @@ from app.api.reference_page import make_page
 from app.api.security import OPEN_PATHS
 from app.api.spec_schema import spec_components
 from app.api.version import VERSION
+from app.domain.events import EventType
 
 router = APIRouter(tags=["operations"])
 
@@ -29,9 +30,21 @@ _ONLY_FORMS: Final[Mapping[str, str]] = {
     "/chart.txt": "text/plain",
     "/reproduce.py": "text/x-python",
     "/docs": "text/html",
-    "/stream": "text/event-stream",
 }
 """End of a path -> the one media type that it answers in, where that is not JSON."""
+
+_STREAMS: Final[Mapping[str, Any]] = {
+    "/stream": {
+        "type": "object",
+        "required": ["id", "event", "data"],
+        "properties": {
+            "id": {"type": "string", "pattern": "^[0-9]+$"},
+            "event": {"enum": ["snapshot", *EventType]},
+            "data": {"type": "string", "contentMediaType": "application/json"},
+        },
+    },
+}
+"""End of a path -> the schema of each event that it sends, under OpenAPI 3.2's own keyword."""
 
 _FURTHER_FORMS: Final[Mapping[str, tuple[str, ...]]] = {
     "/history": ("csv", "ndjson"),
@@ -123,6 +136,8 @@ def _name_forms(operation: dict[str, Any], *, path: str) -> None:
         content = {"application/json": {"schema": {}}} | answer.get("content", {})
         if end in _ONLY_FORMS:
             content = {_ONLY_FORMS[end]: {"schema": {"type": "string"}}}
+        if end in _STREAMS:
+            content = {MEDIA_TYPES["sse"]: {"itemSchema": _STREAMS[end]}}
         content |= {MEDIA_TYPES[form]: {"schema": {"type": "string"}} for form in further}
         answer["content"] = content
 
