@@ -37,7 +37,7 @@ class Settings(BaseSettings):
         heartbeat_seconds: How often a worker renews its lease.
         stall_seconds: A job in hand that makes no headway for this long costs its worker the life.
         recovery_seconds: How often lost jobs and lost wake-ups are looked for.
-        max_fruitless_attempts: Attempts without a new step before a job is worker-lost.
+        max_fruitless_attempts: Attempts in a row that got no further before a job is worker-lost.
         store_timeout_seconds: How long the API waits for Redis before it answers 503.
         worker_max_memory_bytes: A job that would take a CPU worker process above this fails; a
             process above it is replaced after its job.

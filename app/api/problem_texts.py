@@ -272,7 +272,7 @@ JOB_PROBLEMS: Final[Mapping[str, ProblemText]] = {
     ),
     "worker-lost": ProblemText(
         title="Workers died on this job",
-        meaning="Several attempts in a row ended without one new step.",
+        meaning="Several attempts in a row ended and had come no further.",
         cause="The worker process was killed, most often for memory.",
         fix="Look at the workers' log; rerun with fewer points, or give the workers more memory.",
         request="curl -X POST {base}/v1/jobs/latest/rerun",
