@@ -11,7 +11,8 @@ QUICK_TESTS := $(wildcard tests/unit tests/meta)
 LINTED := $(wildcard app worker tests benchmarks .ci)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check types acceptance mutants coverage bench catalogue openapi pictures lock fix clean
+.PHONY: help run test check types acceptance mutants chaos faults coverage bench catalogue openapi pictures
+.PHONY: lock fix clean
 .PHONY: check-format check-lint check-types check-imports check-spelling check-dependencies check-tests
 
 help: ## print this list
@@ -36,6 +37,12 @@ acceptance: $(READY) ## test the real processes: start, submit, stop, kill, rest
 
 mutants: $(READY) ## break the store's scripts in 42 ways: the state machine must see each (5 to 20 min)
 	@$(PYTEST) tests/store/mutants.py --timeout 600 $(PYTEST_ARGS)
+
+chaos: $(READY) ## kill, freeze and cut everything at random for 10 minutes: SECONDS=60 SEED=7
+	@$(PY) -m tests.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
+
+faults: $(READY) ## measure the fault table of docs/reliability.md: half an hour, or ROWS="deploy keys"
+	@$(PY) -m tests.chaos.faults $(ROWS)
 
 coverage: $(READY) ## `make test`, measuring branches in all processes; fails below 95 %
 	@$(MAKE) --no-print-directory test COVERAGE=1

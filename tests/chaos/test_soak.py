@@ -1,0 +1,30 @@
+"""Chaos in small: two minutes of random faults against the real processes, and no promise broken."""
+
+import asyncio
+import secrets
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.chaos import report
+from tests.chaos.fault import FAULTS
+from tests.chaos.soak import soak
+from tests.chaos.stack import Stack
+
+SECONDS: Final = 120.0
+"""With the undisturbed runs before and the settling after about three minutes."""
+
+
+@pytest.mark.acceptance
+@pytest.mark.timeout(900)
+def test_nothing_is_lost_doubled_stuck_or_wrong(tmp_path: Path) -> None:
+    seed = secrets.randbelow(1_000_000)
+    with Stack(tmp_path) as stack:
+        run = asyncio.run(soak(stack, seconds=SECONDS, seed=seed, tell=lambda _: None))
+    found = "\n".join((f"seed {seed}", *report.stories(run), report.table(run)))
+
+    assert run.violations == [], found
+    # A run in which little happened proves little.
+    assert len(run.ledger.strikes) >= len(FAULTS) // 3, found
+    assert len(run.ledger.stories) >= 20, found
