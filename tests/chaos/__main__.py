@@ -60,7 +60,7 @@ def make_run(seconds: float, seed: int, terminal: Terminal, *, keep: Path | None
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    signal.raise_signal(signal.SIGINT)
 
 
 if __name__ == "__main__":

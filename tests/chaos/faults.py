@@ -26,14 +26,16 @@ def main(words: list[str] | None = None) -> int:
     """Measure rows and write the table; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.faults", description=__doc__)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=", ".join(row.name for row in ROWS))
-    named = parser.parse_args(words).rows
+    parser.add_argument("--page", type=Path, default=PAGE, help="where the table stands")
+    given = parser.parse_args(words)
+    named, page = given.rows, given.page
     unknown = set(named) - {row.name for row in ROWS}
     if unknown:
         parser.error(f"no such row: {', '.join(sorted(unknown))}")
     # A stop by SIGTERM leaves as little behind as a Ctrl-C.
     signal.signal(signal.SIGTERM, _interrupt)
     terminal = Terminal()
-    cells = read_cells(PAGE.read_text(encoding="utf-8"))
+    cells = read_cells(page.read_text(encoding="utf-8"))
     is_good = True
     try:
         for row in ROWS:
@@ -45,11 +47,11 @@ def main(words: list[str] | None = None) -> int:
             terminal.say(f"{row.name}: {measured.cell()}")
             for violation in (measured.violations or ())[:10]:
                 terminal.say(f"  {violation.harm}, {violation.intent}: {violation.detail}")
-            write_table(PAGE, ROWS, cells)
+            write_table(page, ROWS, cells)
     except KeyboardInterrupt:
         terminal.say("Stopped; nothing is left running.")
         return 130
-    terminal.say(f"written into {PAGE.relative_to(Path.cwd())}, {os.cpu_count()} cores")
+    terminal.say(f"written into {page}, measured on {os.cpu_count()} cores")
     return 0 if is_good else 1
 
 
@@ -63,7 +65,7 @@ def measure(row: Row, terminal: Terminal) -> Measured:
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    signal.raise_signal(signal.SIGINT)
 
 
 if __name__ == "__main__":

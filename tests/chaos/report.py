@@ -90,7 +90,7 @@ def _story(run: Run, intent: str) -> Iterator[str]:
         return
     for at, line in sorted(lines):
         if min(own) - 5 <= at <= max(own) + 5:
-            yield f"   {at - run.began:8.2f}  {line}"
+            yield f"   {at - run.began:8.2f}  {line}".rstrip()
 
 
 def _brief(event: Event) -> str:
