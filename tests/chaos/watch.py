@@ -7,11 +7,11 @@ from typing import Any, Final
 import httpx
 
 from tests.chaos.client import Client, make_sight
-from tests.chaos.ledger import Call, Frame, Sight, now
+from tests.chaos.ledger import TERMINAL, Call, Frame, Sight, now
 from tests.chaos.sse import Message, messages
 
 SNAPSHOT: Final = "snapshot"
-_ENDS: Final = frozenset({"job.succeeded", "job.failed", "job.cancelled"})
+_ENDS: Final = frozenset(f"job.{status}" for status in TERMINAL)
 
 
 class Watch:
@@ -56,14 +56,14 @@ class Watch:
 
     def _take(self, message: Message, *, began: float) -> None:
         data = json.loads(message.data)
+        seq = self._last = int(message.id)
         if message.event == SNAPSHOT:
-            self._see(data, seq=int(message.id), began=began)
+            # That of an ended job is numbered just before the event that ended it.
+            self._see(data, seq=seq + (data["status"] in TERMINAL), began=began)
             return
-        seq = int(message.id)
         self._client.ledger.frames.append(
             Frame(intent=self._intent, watch=self._number, seq=seq, type=message.event)
         )
-        self._last = seq
         if message.event in _ENDS:
             self.is_over = True
             self._see(data, seq=seq, began=began)
