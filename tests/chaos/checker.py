@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 from tests.chaos.history import differences
-from tests.chaos.ledger import TERMINAL, Call, Event, Ledger, Sight, Story
+from tests.chaos.ledger import SNAPSHOT, TERMINAL, Call, Event, Ledger, Sight, Story
 from tests.chaos.outage import is_excused
 from tests.chaos.violation import Harm, Violation
 
@@ -186,11 +186,13 @@ def streams_bring_the_log(ledger: Ledger, _: References) -> Iterator[Violation]:
     for frame in ledger.frames:
         watches[frame.watch].append((frame.seq, frame.type))
         owner[frame.watch] = frame.intent
-    for watch, brought in watches.items():
+    for watch, (begin, *brought) in watches.items():
+        if begin[1] != SNAPSHOT:
+            yield _wrong(owner[watch], f"a stream began with {begin}")
         story = stories.get(owner[watch])
         log = [] if story is None else [(event.seq, event.type) for event in story.events]
-        first, last = brought[0][0], brought[-1][0]
-        due = [entry for entry in log if first <= entry[0] <= last]
+        last = brought[-1][0] if brought else begin[0]
+        due = [entry for entry in log if begin[0] < entry[0] <= last]
         if brought != due:
             yield _wrong(owner[watch], f"a stream brought {brought}, the log has {due}")
 

@@ -3,7 +3,18 @@
 from dataclasses import replace
 from typing import Any, Final
 
-from tests.chaos.ledger import Call, Event, Frame, Hits, Intent, Ledger, Sight, Story, Strike
+from tests.chaos.ledger import (
+    SNAPSHOT,
+    Call,
+    Event,
+    Frame,
+    Hits,
+    Intent,
+    Ledger,
+    Sight,
+    Story,
+    Strike,
+)
 
 KIND: Final = "short"
 INTENT: Final = Intent(name="one", kind=KIND)
@@ -82,7 +93,11 @@ def good() -> Ledger:
             call("GET", at=17.0, seq=7),
         ],
         frames=[
-            Frame(intent=INTENT.name, watch=1, seq=event.seq, type=event.type) for event in LOG[2:]
+            Frame(intent=INTENT.name, watch=1, seq=2, type=SNAPSHOT),
+            *(
+                Frame(intent=INTENT.name, watch=1, seq=event.seq, type=event.type)
+                for event in LOG[2:]
+            ),
         ],
         strikes=[FENCED],
         stories=[STORY],

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 TERMINAL: Final = frozenset({"succeeded", "failed", "cancelled"})
+SNAPSHOT: Final = "snapshot"
+"""The first frame of a stream: the job as it stands."""
 
 _WALL: Final = time.time() - time.monotonic()
 

@@ -185,9 +185,14 @@ BREAKS: dict[str, tuple[Callable[[Ledger], object], Harm, str]] = {
         "a stream brought",
     ),
     "a stream that repeats": (
-        lambda ledger: ledger.frames.insert(1, ledger.frames[0]),
+        lambda ledger: ledger.frames.insert(1, ledger.frames[1]),
         WRONG,
         "a stream brought",
+    ),
+    "a stream without its beginning": (
+        lambda ledger: ledger.frames.pop(0),
+        WRONG,
+        "a stream began with (3, 'job.progress')",
     ),
     "a frame that the log has not": (
         lambda ledger: ledger.frames.append(

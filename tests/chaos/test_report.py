@@ -55,5 +55,5 @@ def test_story_has_fault_calls_and_log_in_the_order_of_time() -> None:
 def test_summary_counts_ends_and_answers() -> None:
     assert summary(make_run(good())).splitlines()[:2] == [
         "1 jobs: 1 succeeded; 1 needed more than one attempt",
-        "4 calls: 3 200, 1 202; 5 frames of streams",
+        "4 calls: 3 200, 1 202; 6 frames of streams",
     ]

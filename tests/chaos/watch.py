@@ -7,10 +7,9 @@ from typing import Any, Final
 import httpx
 
 from tests.chaos.client import Client, make_sight
-from tests.chaos.ledger import TERMINAL, Call, Frame, Sight, now
+from tests.chaos.ledger import SNAPSHOT, TERMINAL, Call, Frame, Sight, now
 from tests.chaos.sse import Message, messages
 
-SNAPSHOT: Final = "snapshot"
 _ENDS: Final = frozenset(f"job.{status}" for status in TERMINAL)
 
 
@@ -57,13 +56,12 @@ class Watch:
     def _take(self, message: Message, *, began: float) -> None:
         data = json.loads(message.data)
         seq = self._last = int(message.id)
-        if message.event == SNAPSHOT:
-            # That of an ended job is numbered just before the event that ended it.
-            self._see(data, seq=seq + (data["status"] in TERMINAL), began=began)
-            return
         self._client.ledger.frames.append(
             Frame(intent=self._intent, watch=self._number, seq=seq, type=message.event)
         )
+        if message.event == SNAPSHOT:
+            # That of an ended job is numbered just before the event that ended it.
+            self._see(data, seq=seq + (data["status"] in TERMINAL), began=began)
         if message.event in _ENDS:
             self.is_over = True
             self._see(data, seq=seq, began=began)
