@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Final
 
 from tests.chaos import report
-from tests.chaos.soak import Run, soak
+from tests.chaos.soak import Findings, soak
 from tests.chaos.stack import Stack
 from tests.chaos.terminal import Terminal
 
@@ -35,28 +35,32 @@ def main(words: list[str] | None = None) -> int:
     terminal = Terminal()
     terminal.say(f"chaos for {given.seconds:g} s, seed {given.seed}")
     try:
-        run = make_run(given.seconds, given.seed, terminal, keep=given.keep)
+        found = run_soak(given.seconds, given.seed, terminal, keep=given.keep)
     except KeyboardInterrupt:
         terminal.say("Stopped; nothing is left running.")
         return 130
-    for line in report.stories(run):
+    for line in report.stories(found):
         terminal.say(line)
-    terminal.say(f"\n{report.table(run)}\n\n{report.summary(run)}")
-    verdict = f"{len(run.violations)} promises broken" if run.violations else "no promise broken"
+    terminal.say(f"\n{report.table(found)}\n\n{report.summary(found)}")
+    verdict = (
+        f"{len(found.violations)} promises broken" if found.violations else "no promise broken"
+    )
     terminal.say(f"{verdict} (seed {given.seed})")
-    return 1 if run.violations else 0
+    return 1 if found.violations else 0
 
 
-def make_run(seconds: float, seed: int, terminal: Terminal, *, keep: Path | None = None) -> Run:
+def run_soak(
+    seconds: float, seed: int, terminal: Terminal, *, keep: Path | None = None
+) -> Findings:
     """Run chaos against a stack in a directory that is removed afterwards, unless it is named."""
     with tempfile.TemporaryDirectory(prefix="fitjobs-chaos-") as temporary:
         directory = keep or Path(temporary)
         terminal.tell("starting Redis, the workers and the API ...")
         with Stack(directory) as stack:
-            run = asyncio.run(soak(stack, seconds=seconds, seed=seed, tell=terminal.tell))
+            found = asyncio.run(soak(stack, seconds=seconds, seed=seed, tell=terminal.tell))
         if keep is not None:
-            run.ledger.write(keep / "ledger.jsonl")
-    return run
+            found.ledger.write(keep / "ledger.jsonl")
+    return found
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -47,9 +47,10 @@ def answer_of(job: Mapping[str, Any]) -> dict[str, Any]:
     return {name: without(job[name], *_UNLIKE) for name in names}
 
 
-async def list_jobs(client: Client) -> list[Mapping[str, Any]]:
-    """Return every job, newest first, without histories."""
-    return [job async for job in _pages(client, "/v1/jobs?limit=100", "data")]
+async def list_jobs(client: Client, **filters: str) -> list[Mapping[str, Any]]:
+    """Return every job that passes the filters, newest first, without histories."""
+    query = "&".join(f"{name}={value}" for name, value in {"limit": "100", **filters}.items())
+    return [job async for job in _pages(client, f"/v1/jobs?{query}", "data")]
 
 
 async def read_stories(client: Client, job_ids: Iterable[str]) -> list[Story]:

@@ -7,7 +7,7 @@ from typing import Final
 
 from tests.chaos.client import Client
 from tests.chaos.fault import FAULTS, Fault
-from tests.chaos.ledger import Hits, Ledger, Strike, now
+from tests.chaos.ledger import Hits, Strike, now
 from tests.chaos.stack import NothingThere, Stack
 
 ANSWER_AGAIN_SECONDS: Final = 60.0
@@ -87,14 +87,6 @@ class Monkey:
                 if call.code == 200:
                     return call.ended
                 await asyncio.sleep(_LOOK_SECONDS)
-
-
-def accepted_while(strike: Strike, ledger: Ledger) -> int:
-    """Return how many answers promised a job from a fault's beginning to its healing."""
-    return sum(
-        call.is_accepted and strike.began <= call.ended <= max(strike.healed, strike.answered or 0)
-        for call in ledger.calls
-    )
 
 
 def _endless(faults: Sequence[Fault], random: Random) -> Iterator[Fault]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from tests.chaos.ledger import TERMINAL, Call, Hits, Story, Strike
+from tests.chaos.ledger import TERMINAL, Call, Hits, Ledger, Story, Strike
 
 REDIS_GOAL_SECONDS: Final = 5.0
 """So long after Redis is back a 503 is still excused."""
@@ -57,6 +57,14 @@ def recovery_seconds(
         return None
     end = max(ends)
     return None if until is not None and end > until else max(0.0, end - start)
+
+
+def accepted_while(strike: Strike, ledger: Ledger) -> int:
+    """Return how many answers promised a job from a fault's beginning to its healing."""
+    return sum(
+        call.is_accepted and strike.began <= call.ended <= max(strike.healed, strike.answered or 0)
+        for call in ledger.calls
+    )
 
 
 def count_resumed(stories: Iterable[Story]) -> int:

@@ -6,9 +6,8 @@ from statistics import median
 from typing import Final
 
 from tests.chaos.ledger import Event, Ledger, Strike
-from tests.chaos.monkey import accepted_while
-from tests.chaos.outage import count_resumed, recovery_seconds
-from tests.chaos.soak import Run
+from tests.chaos.outage import accepted_while, count_resumed, recovery_seconds
+from tests.chaos.soak import Findings
 from tests.chaos.violation import Harm
 
 _HEADER: Final = (
@@ -18,25 +17,25 @@ _HEADER: Final = (
 _MOST_STORIES: Final = 10
 
 
-def table(run: Run) -> str:
+def table(found: Findings) -> str:
     """Return fault by fault what happened, and everything in the last row."""
-    ledger = run.ledger
+    ledger = found.ledger
     names = sorted({strike.fault for strike in ledger.strikes})
-    rows = [_row(run, name, _strikes(ledger, name)) for name in names]
-    harms = Counter(violation.harm for violation in run.violations)
+    rows = [_row(found, name, _strikes(ledger, name)) for name in names]
+    harms = Counter(violation.harm for violation in found.violations)
     total = (
         "all together",
         str(len(ledger.strikes)),
         str(len(ledger.accepted())),
         *(str(harms[harm]) for harm in Harm),
-        *_times([seconds for name in names for seconds in _recoveries(run, name)]),
+        *_times([seconds for name in names for seconds in _recoveries(found, name)]),
     )
     return _align([_HEADER, *rows, total])
 
 
-def summary(run: Run) -> str:
+def summary(found: Findings) -> str:
     """Return in a few lines what the clients met."""
-    ledger = run.ledger
+    ledger = found.ledger
     ends = Counter(story.status for story in ledger.stories)
     codes = Counter(str(call.code or "broken") for call in ledger.calls)
     refusals = [
@@ -54,21 +53,21 @@ def summary(run: Run) -> str:
     )
 
 
-def stories(run: Run) -> Iterator[str]:
+def stories(found: Findings) -> Iterator[str]:
     """Yield, for every job with a broken promise, everything that is known of it in time order."""
-    intents = list(dict.fromkeys(violation.intent for violation in run.violations))
+    intents = list(dict.fromkeys(violation.intent for violation in found.violations))
     for intent in intents[:_MOST_STORIES]:
-        yield f"== {intent or 'no single job'}: {run.ledger.intents.get(intent)}"
-        for violation in run.violations:
+        yield f"== {intent or 'no single job'}: {found.ledger.intents.get(intent)}"
+        for violation in found.violations:
             if violation.intent == intent:
                 yield f"   {violation.harm.upper()}: {violation.detail}"
-        yield from _story(run, intent)
+        yield from _story(found, intent)
     if len(intents) > _MOST_STORIES:
         yield f"== and {len(intents) - _MOST_STORIES} more"
 
 
-def _story(run: Run, intent: str) -> Iterator[str]:
-    ledger = run.ledger
+def _story(found: Findings, intent: str) -> Iterator[str]:
+    ledger = found.ledger
     lines: list[tuple[float, str]] = []
     for strike in ledger.strikes:
         lines.append((strike.began, f"FAULT {strike.fault}"))
@@ -90,7 +89,7 @@ def _story(run: Run, intent: str) -> Iterator[str]:
         return
     for at, line in sorted(lines):
         if min(own) - 5 <= at <= max(own) + 5:
-            yield f"   {at - run.began:8.2f}  {line}".rstrip()
+            yield f"   {at - found.began:8.2f}  {line}".rstrip()
 
 
 def _brief(event: Event) -> str:
@@ -98,32 +97,32 @@ def _brief(event: Event) -> str:
     return " ".join(f"{name}={event.data[name]}" for name in shown if name in event.data)
 
 
-def _row(run: Run, name: str, strikes: Sequence[Strike]) -> tuple[str, ...]:
+def _row(found: Findings, name: str, strikes: Sequence[Strike]) -> tuple[str, ...]:
     harms = Counter(
         violation.harm
-        for violation in run.violations
-        if any(_was_there(run.ledger, violation.intent, strike) for strike in strikes)
+        for violation in found.violations
+        if any(_was_there(found.ledger, violation.intent, strike) for strike in strikes)
     )
-    accepted = sum(accepted_while(strike, run.ledger) for strike in strikes)
+    accepted = sum(accepted_while(strike, found.ledger) for strike in strikes)
     return (
         name,
         str(len(strikes)),
         str(accepted),
         *(str(harms[harm]) for harm in Harm),
-        *_times(_recoveries(run, name)),
+        *_times(_recoveries(found, name)),
     )
 
 
-def _recoveries(run: Run, name: str) -> list[float]:
-    found: list[float] = []
-    strikes = sorted(run.ledger.strikes, key=lambda strike: strike.began)
+def _recoveries(found: Findings, name: str) -> list[float]:
+    times: list[float] = []
+    strikes = sorted(found.ledger.strikes, key=lambda strike: strike.began)
     for strike, following in zip(strikes, [*strikes[1:], None], strict=True):
         if strike.fault == name:
             until = None if following is None else following.began
-            seconds = recovery_seconds(strike, run.ledger.stories, until=until)
+            seconds = recovery_seconds(strike, found.ledger.stories, until=until)
             if seconds is not None:
-                found.append(seconds)
-    return found
+                times.append(seconds)
+    return times
 
 
 def _was_there(ledger: Ledger, intent: str, strike: Strike) -> bool:

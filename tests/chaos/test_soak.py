@@ -21,10 +21,10 @@ SECONDS: Final = 120.0
 def test_nothing_is_lost_doubled_stuck_or_wrong(tmp_path: Path) -> None:
     seed = secrets.randbelow(1_000_000)
     with Stack(tmp_path) as stack:
-        run = asyncio.run(soak(stack, seconds=SECONDS, seed=seed, tell=lambda _: None))
-    found = "\n".join((f"seed {seed}", *report.stories(run), report.table(run)))
+        found = asyncio.run(soak(stack, seconds=SECONDS, seed=seed, tell=lambda _: None))
+    told = "\n".join((f"seed {seed}", *report.stories(found), report.table(found)))
 
-    assert run.violations == [], found
+    assert found.violations == [], told
     # A run in which little happened proves little.
-    assert len(run.ledger.strikes) >= len(FAULTS) // 3, found
-    assert len(run.ledger.stories) >= 10, found
+    assert len(found.ledger.strikes) >= len(FAULTS) // 3, told
+    assert len(found.ledger.stories) >= 10, told

@@ -15,13 +15,13 @@ _SECONDS: Final = 240.0
 async def endure(directory: Path, tell: Tell) -> Measured:
     """Run chaos for four minutes."""
     with Stack(directory) as stack:
-        run = await soak(stack, seconds=_SECONDS, seed=SEED, tell=tell)
+        found = await soak(stack, seconds=_SECONDS, seed=SEED, tell=tell)
     return Measured(
         facts=(
-            f"{len(run.ledger.accepted())} jobs, {len(run.ledger.strikes)} faults",
-            f"{count_resumed(run.ledger.stories)} resumed, every result and history the undisturbed one",
+            f"{len(found.ledger.accepted())} jobs, {len(found.ledger.strikes)} faults",
+            f"{count_resumed(found.ledger.stories)} resumed, every result and history the undisturbed one",
         ),
-        violations=tuple(run.violations),
+        violations=tuple(found.violations),
     )
 
 
