@@ -74,8 +74,12 @@ async def deploy(directory: Path, tell: Tell) -> Measured:
     ]
     seconds = max(handed_back, default=None)
     told = "" if seconds is None else f"handed back within {seconds:.1f} s"
-    missed = goal("handing back", seconds, most=DEPLOY_GOAL_SECONDS)
-    return replace(measured, facts=(told, *measured.facts), missed=(*measured.missed, *missed))
+    return replace(
+        measured,
+        facts=(told, *measured.facts),
+        # How soon it runs again is how soon a worker is started: with others alive, at once.
+        missed=goal("handing back", seconds, most=DEPLOY_GOAL_SECONDS),
+    )
 
 
 async def freeze(directory: Path, tell: Tell) -> Measured:
