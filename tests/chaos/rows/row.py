@@ -38,7 +38,7 @@ class Measured:
             if harms[Harm.WRONG]:
                 words.append(f"{harms[Harm.WRONG]} wrong")
         missed = [f"**missed:** {sentence}" for sentence in self.missed]
-        return "; ".join([*words, *self.facts, *missed])
+        return "; ".join(filter(None, [*words, *self.facts, *missed]))
 
 
 Scenario = Callable[[Path, Tell], Awaitable[Measured]]

@@ -13,7 +13,7 @@ from tests.chaos.ledger import Hits, Strike
 from tests.chaos.outage import WORKER_GOAL_SECONDS, count_resumed, recovery_seconds
 from tests.chaos.rows.row import Measured, Row, Tell, goal
 from tests.chaos.rows.scene import Scene, open_scene
-from tests.chaos.stack import Stack, signal_group, signal_process
+from tests.chaos.stack import Stack, command_of, signal_group, signal_process
 from tests.waiting import wait_until_async
 
 DEPLOY_GOAL_SECONDS: Final = 2.0
@@ -99,7 +99,7 @@ async def freeze(directory: Path, tell: Tell) -> Measured:
             facts=(
                 f"{count_resumed(scene.ledger.stories)} taken over by the other process",
                 f"running again after {seconds:.1f} s" if seconds is not None else "",
-                "the late writer is refused",
+                "" if violations else "the late writer is refused",
             ),
             violations=tuple(violations),
             missed=goal("running again", seconds, most=WORKER_GOAL_SECONDS),
@@ -130,7 +130,9 @@ async def restart_under_flow(directory: Path, tell: Tell) -> Measured:
             for number in range(_FLOW_RESTARTS):
                 await _until_steady(scene)
                 tell(f"restart {number + 1}, {len(scene.ledger.intents)} jobs submitted")
-                signal_group(scene.stack.worker(), signal.SIGKILL)
+                worker = scene.stack.worker()
+                signal_group(worker, signal.SIGKILL)
+                await wait_until_async(lambda gone=worker: not command_of(gone), "it has died")
             is_over.set()
         tell(f"{len(scene.ledger.intents)} jobs submitted, waiting for the last")
         violations = await scene.call_roll()
