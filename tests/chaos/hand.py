@@ -30,12 +30,12 @@ def events(*types: str) -> tuple[Event, ...]:
     attempt = 0
     for number, kind in enumerate(types, start=1):
         attempt += kind == "job.started"
-        data: dict[str, Any] = {
+        told: dict[str, dict[str, Any]] = {
             "job.started": {"attempt": attempt},
             "job.progress": {"run": 0, "step": number},
             "job.requeued": {"reason": "worker-lost"},
-        }.get(kind, {})
-        made.append(Event(seq=number, type=kind, at=9.0 + number, data=data))
+        }
+        made.append(Event(seq=number, type=kind, at=9.0 + number, data=told.get(kind, {})))
     return tuple(made)
 
 

@@ -1,7 +1,7 @@
 """One row of the fault table: what goes wrong, what the ordinary template makes of it, and a scenario."""
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,7 +41,7 @@ class Measured:
         return "; ".join(filter(None, [*words, *self.facts, *missed]))
 
 
-Scenario = Callable[[Path, Tell], Awaitable[Measured]]
+Scenario = Callable[[Path, Tell], Coroutine[None, None, Measured]]
 """Runs in an empty directory, tells how it stands, leaves nothing running."""
 
 

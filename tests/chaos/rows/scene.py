@@ -99,7 +99,9 @@ class Scene:
 
         async def are_running() -> bool:
             jobs = (await self.client.read("/v1/jobs?status=running&limit=100"))["data"]
-            steps = [job["progress"]["step"] for job in jobs if job["progress"] is not None]
+            steps: list[int] = [
+                job["progress"]["step"] for job in jobs if job["progress"] is not None
+            ]
             return sum(made >= step for made in steps) >= count
 
         await wait_until_async(are_running, f"{count} jobs run", seconds=_RUNNING_SECONDS)

@@ -13,7 +13,7 @@ from tests.chaos.ledger import Hits, Strike
 from tests.chaos.outage import WORKER_GOAL_SECONDS, count_resumed, recovery_seconds
 from tests.chaos.rows.row import Measured, Row, Tell, goal
 from tests.chaos.rows.scene import Scene, open_scene
-from tests.chaos.stack import Stack, command_of, signal_group, signal_process
+from tests.chaos.stack import Stack, signal_group, signal_process, wait_until_gone
 from tests.waiting import wait_until_async
 
 DEPLOY_GOAL_SECONDS: Final = 2.0
@@ -132,7 +132,7 @@ async def restart_under_flow(directory: Path, tell: Tell) -> Measured:
                 tell(f"restart {number + 1}, {len(scene.ledger.intents)} jobs submitted")
                 worker = scene.stack.worker()
                 signal_group(worker, signal.SIGKILL)
-                await wait_until_async(lambda gone=worker: not command_of(gone), "it has died")
+                await asyncio.to_thread(wait_until_gone, worker, seconds=_START_SECONDS)
             is_over.set()
         tell(f"{len(scene.ledger.intents)} jobs submitted, waiting for the last")
         violations = await scene.call_roll()
