@@ -21,8 +21,8 @@ from tests.chaos.stack import Stack
 from tests.chaos.violation import Harm, Violation
 from tests.waiting import wait_until_async
 
-_RUNNING_SECONDS: Final = 60.0
-_ENDED_SECONDS: Final = 120.0
+_RUNNING_SECONDS: Final = 120.0
+_ENDED_SECONDS: Final = 240.0
 
 
 class Scene:
