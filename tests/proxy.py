@@ -70,6 +70,11 @@ class Proxy:
     def wait_until_cut(self, *, seconds: float = 10.0) -> None:
         assert self._has_cut.wait(seconds), f"no connection was cut within {seconds} s"
 
+    def is_idle(self) -> bool:
+        """Tell whether no connection is open."""
+        with self._lock:
+            return not any(end.fileno() != -1 for end in self._open)
+
     def close(self) -> None:
         self._listener.close()
         self._flows.set()

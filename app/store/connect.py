@@ -106,6 +106,10 @@ def _options(timeout: float) -> dict[str, Any]:
         "socket_connect_timeout": timeout,
         "health_check_interval": _HEALTH_CHECK_SECONDS,
         "decode_responses": False,
+        # With RESP3 redis-py 8.1 listens for notices of maintenance, and therefore no longer looks
+        # whether an idle connection has been closed: each that died with a Redis would fail one
+        # request, also an hour later.
+        "protocol": 2,
     }
 
 

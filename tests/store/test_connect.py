@@ -1,6 +1,8 @@
 """An absent, full or blocked Redis is one error of ours; broken arguments are not hidden."""
 
+import asyncio
 import signal
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,9 @@ from app.store.jobs import JobStore
 from app.store.recovery import Recovery
 from app.store.runs import RunStore
 from app.store.server import RedisServer
+from tests.proxy import Proxy, address_of
 from tests.store.samples import KEYS, claim_from, lapse, make_job, make_outcome, make_rows, write
+from tests.waiting import wait_until, wait_until_async
 
 
 async def test_the_service_meets_an_absent_redis(tmp_path: Path, settings: Settings) -> None:
@@ -52,6 +56,38 @@ async def test_the_service_does_not_wait_for_a_blocked_redis(
                 await JobStore(client, quick).check()
         finally:
             redis_server.process.send_signal(signal.SIGCONT)
+
+
+async def test_idle_connections_that_were_closed_meanwhile_fail_no_request(
+    redis_url: str, settings: Settings
+) -> None:
+    with closing(Proxy(address_of(redis_url))) as proxy:
+        async with connect_async(settings, f"redis://127.0.0.1:{proxy.port}/0") as client:
+            assert await asyncio.gather(*(client.ping() for _ in range(4))) == 4 * [True]
+            witness, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+            writer.write(b"PING\r\n")
+            assert await witness.readline() == b"+PONG\r\n"
+            proxy.drop()
+            await wait_until_async(proxy.is_idle, "the connections are closed")
+            # What this one hears, the loop has heard of the others.
+            assert await witness.read() == b""
+            writer.close()
+
+            assert await asyncio.gather(*(client.ping() for _ in range(4))) == 4 * [True]
+
+
+def test_idle_connection_of_a_worker_that_was_closed_meanwhile_fails_no_write(
+    redis_url: str, settings: Settings
+) -> None:
+    with (
+        closing(Proxy(address_of(redis_url))) as proxy,
+        connect_sync(settings, f"redis://127.0.0.1:{proxy.port}/0") as client,
+    ):
+        assert client.ping()
+        proxy.drop()
+        wait_until(proxy.is_idle, "the connection is closed")
+
+        assert client.ping()
 
 
 async def test_a_full_redis_refuses_submits_and_lets_running_jobs_end(
