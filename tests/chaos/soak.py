@@ -119,10 +119,11 @@ async def settle(client: Client, people: Awaitable[None]) -> None:
     while True:
         unfinished = [
             (job["id"], job["status"], job["attempt"], (job["progress"] or {}).get("step"))
-            # All that run, because they move; some of those that wait, because they may be many.
+            # All that run, because they move; and one of all, because a job that is claimed
+            # between two questions would be seen by neither.
             for job in (
                 *await list_jobs(client, status="running"),
-                *(await client.read("/v1/jobs?status=queued&limit=1"))["data"],
+                *(await client.read("/v1/jobs?status=queued,running&limit=1"))["data"],
             )
         ]
         if not unfinished and done.done():

@@ -27,7 +27,7 @@ _FLOW_STEADY_SECONDS: Final = 1.0
 _START_SECONDS: Final = 120.0
 """A pause of 30 s between two starts, and a slow disk."""
 _FLOW_FEWEST: Final = 2_000
-_FLOW_PAUSE_SECONDS: Final = 0.05
+_FLOW_PAUSE_SECONDS: Final = 0.1
 
 
 def kill_children(stack: Stack, _random: Random) -> Heal:
