@@ -133,7 +133,7 @@ def jobs_end_as_the_undisturbed_ones(ledger: Ledger, references: References) -> 
         if was_cancelled and not intent.may_cancel:
             yield _wrong(story.intent, "nobody asked to cancel it")
         if not was_cancelled and story.answer != reference.answer:
-            yield _wrong(story.intent, _first_difference(story.answer, reference.answer))
+            yield _wrong(story.intent, first_difference(story.answer, reference.answer))
         for difference in differences(
             story.columns, reference.columns, may_end_early=was_cancelled
         ):
@@ -250,14 +250,14 @@ def _state_at(events: tuple[Event, ...], seq: int) -> tuple[str, int]:
     return status, attempt
 
 
-def _first_difference(found: Any, due: Any, path: str = "") -> str:
+def first_difference(found: Any, due: Any, path: str = "") -> str:
     """Say where two answers first differ, as a path into the JSON."""
     if isinstance(found, Mapping) and isinstance(due, Mapping) and found.keys() == due.keys():
         for name, value in due.items():
             if found[name] != value:
-                return _first_difference(found[name], value, f"{path}/{name}")
+                return first_difference(found[name], value, f"{path}/{name}")
     if isinstance(found, list) and isinstance(due, list) and len(found) == len(due):
         for position, (one, other) in enumerate(zip(found, due, strict=True)):
             if one != other:
-                return _first_difference(one, other, f"{path}/{position}")
+                return first_difference(one, other, f"{path}/{position}")
     return f"{path} is {found!r}, undisturbed it is {due!r}"

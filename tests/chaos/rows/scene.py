@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from app.store.server import Fsync
 from tests.chaos.archive import answer_of, list_jobs, read_stories
-from tests.chaos.checker import References, check
+from tests.chaos.checker import References, check, first_difference
 from tests.chaos.client import Client
 from tests.chaos.fault import Fault
 from tests.chaos.kind import spec_of
@@ -106,6 +106,11 @@ class Scene:
 
         await wait_until_async(are_running, f"{count} jobs run", seconds=_RUNNING_SECONDS)
 
+    async def running(self) -> set[str]:
+        """Return the ids of the jobs that run."""
+        page = await self.client.read("/v1/jobs?status=running&limit=100")
+        return {job["id"] for job in page["data"]}
+
     async def strike(self, fault: Fault) -> Strike:
         """Make a fault and undo it."""
         made = await self._monkey.strike(fault)
@@ -147,8 +152,11 @@ class Scene:
         for job in jobs:
             if job["status"] not in TERMINAL:
                 yield _violation(Harm.STUCK, intent, f"{job['id']} is {job['status']}")
-            elif answer_of(job) != self.references[intent.kind].answer:
-                yield _violation(Harm.WRONG, intent, f"{job['id']} has another result")
+            elif (found := answer_of(job)) != self.references[intent.kind].answer:
+                detail = first_difference(found, self.references[intent.kind].answer)
+                yield _violation(
+                    Harm.WRONG, intent, f"{job['id']}, attempt {job['attempt']}: {detail}"
+                )
 
     async def _list(self) -> list[Mapping[str, Any]]:
         undisturbed = {story.job_id for story in self.references.values()}

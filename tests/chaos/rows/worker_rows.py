@@ -23,7 +23,6 @@ _FROZEN_SECONDS: Final = (8.0, 8.0)
 """A lease of 5 s, a round of recovery, and the other process is at work for a second."""
 _FLOW_POSTERS: Final = 4
 _FLOW_RESTARTS: Final = 10
-_FLOW_STEADY_SECONDS: Final = 1.0
 _START_SECONDS: Final = 120.0
 """A pause of 30 s between two starts, and a slow disk."""
 _FLOW_FEWEST: Final = 2_000
@@ -142,11 +141,21 @@ async def restart_under_flow(directory: Path, tell: Tell) -> Measured:
 
 
 async def _until_steady(scene: Scene) -> None:
-    """Return when the worker has been up for a moment, in the middle of its work."""
+    """Return when the worker is in the middle of its work: it has ended jobs and has others.
+
+    Killed sooner, three times in a row, it would be the same first job each time, and that is what
+    a job looks like that kills its worker.
+    """
     await wait_until_async(
         lambda: len(scene.stack.worker_children()) == 2, "both children", seconds=_START_SECONDS
     )
-    await asyncio.sleep(_FLOW_STEADY_SECONDS)
+    first = await scene.running()
+
+    async def has_others() -> bool:
+        running = await scene.running()
+        return bool(running) and not running & first
+
+    await wait_until_async(has_others, "other jobs run", seconds=_START_SECONDS)
 
 
 ROWS: Final = (
