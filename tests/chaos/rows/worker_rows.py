@@ -149,10 +149,12 @@ async def _until_steady(scene: Scene) -> None:
     await wait_until_async(
         lambda: len(scene.stack.worker_children()) == 2, "both children", seconds=_START_SECONDS
     )
-    first = await scene.running()
+    first = set[str]()
 
     async def has_others() -> bool:
+        nonlocal first
         running = await scene.running()
+        first = first or running
         return bool(running) and not running & first
 
     await wait_until_async(has_others, "other jobs run", seconds=_START_SECONDS)
