@@ -7,7 +7,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
@@ -20,7 +20,7 @@ from app.domain.errors import (
 )
 from app.domain.job import JobError, Progress, Status
 from app.domain.ranking import crown, rank
-from app.domain.result import DeviceUsed, Outcome, RunResult, StopReason
+from app.domain.result import Outcome, RunResult, StopReason
 from app.domain.spec import ComparisonSpec
 from app.log import bound, fields
 from app.settings import Settings
@@ -199,12 +199,8 @@ class Runner:
         self._insist(
             lambda: self.runs.describe(
                 claim,
-                device=DeviceUsed(
-                    requested=record.device.requested,
-                    queue=record.device.queue,
-                    used=prepared.device,
-                    worker=claim.worker,
-                    reason=record.device.reason,
+                device=record.device.model_copy(
+                    update={"used": prepared.device, "worker": claim.worker}
                 ),
                 engine=engine,
             )
@@ -222,7 +218,8 @@ class Runner:
         kept = attempt.claim.checkpoint
         if kept is None:
             return
-        if not len(kept.results) == kept.run < len(prepared.runs):
+        # With the result of its own run as well, the run has ended and only the job's end is missing.
+        if not kept.run <= len(kept.results) <= kept.run + 1 <= len(prepared.runs):
             raise CheckpointUnusable("the checkpoint is of another job")
         prepared.runs[kept.run].resume(kept.state)
         attempt.results.extend(kept.results)
@@ -254,11 +251,15 @@ class Runner:
 
         def snapshot() -> Checkpoint | None:
             try:
-                return self._snapshot(attempt, 0, run, step=end.steps)
+                last = self._snapshot(attempt, 0, run, step=end.steps)
             except EngineFault as fault:
                 # The answer is there; a fit that cannot be extended is begun again instead.
                 _LOG.warning("job.no_last_checkpoint", extra=fields(detail=fault.detail))
                 return None
+            if last is None or end.stop_reason in {StopReason.CANCELLED, StopReason.TIME_LIMIT}:
+                return last
+            # Should the worker be lost before the end is written, no further step may be made.
+            return replace(last, results=(end,))
 
         return snapshot
 

@@ -96,6 +96,39 @@ def test_interrupted_job_ends_as_the_undisturbed_one(
     assert histories(desk, "j") == histories(desk, "whole")
 
 
+@pytest.mark.parametrize(
+    "body",
+    [{"steps": 60, "stop": {"loss_below": None}}, {"stop": {"loss_below": 1e-3}}],
+    ids=["all-steps", "early"],
+)
+def test_job_lost_between_its_last_row_and_its_end_makes_no_further_step(
+    desk: TestDesk, body: dict[str, Any]
+) -> None:
+    body = {**body, "lr": 0.1}
+    desk.submit(job_id="whole", **body)
+    work(desk, TorchEngine())
+    end = desk.record("whole").outcome
+    assert end is not None
+    last = str(end.runs[0].steps).encode()
+    desk.submit(job_id="j", **body)
+
+    def lose_at_the_end() -> float:
+        # The recorder looks at the clock when a checkpoint has been written.
+        if desk.redis.hget("{fit}:job:j:checkpoint", "step") == last:
+            is_held = desk.redis.zscore("{fit}:leases", "j") is not None
+            if is_held and desk.record().attempt == 1:
+                give_up(desk)
+        return 0.0
+
+    work(desk, TorchEngine(), clock=lose_at_the_end)
+    assert desk.record().status is Status.QUEUED
+    work(desk, TorchEngine())
+
+    assert end_of(desk.record()) == end_of(desk.record("whole"))
+    assert histories(desk, "j") == histories(desk, "whole")
+    assert desk.record().attempt == 2
+
+
 def give_up(desk: TestDesk) -> None:
     """Let the lease end, and the job go back to the queue."""
     assert desk.redis.zadd("{fit}:leases", {"j": 1}, xx=True, ch=True) == 1
