@@ -16,8 +16,8 @@ from tests.chaos.kind import KINDS, spec_of
 from tests.chaos.ledger import TERMINAL, Call, Intent
 from tests.chaos.watch import Watch
 
-IS_STREAM_SERVED: Final = False
-"""Whether clients watch streams, and anything but a stream is a fault; turned on with the endpoint."""
+IS_STREAM_SERVED: Final = True
+"""Whether clients watch streams; anything but a stream is a fault then."""
 
 CROWD: Final = 8
 """Four times as many jobs in hand as processes that compute."""
