@@ -7,7 +7,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
@@ -218,8 +218,7 @@ class Runner:
         kept = attempt.claim.checkpoint
         if kept is None:
             return
-        # With the result of its own run as well, the run has ended and only the job's end is missing.
-        if not kept.run <= len(kept.results) <= kept.run + 1 <= len(prepared.runs):
+        if not len(kept.results) == kept.run < len(prepared.runs):
             raise CheckpointUnusable("the checkpoint is of another job")
         prepared.runs[kept.run].resume(kept.state)
         attempt.results.extend(kept.results)
@@ -240,28 +239,19 @@ class Runner:
             seconds=self.clock() - attempt.started,
         )
 
-    def _last_snapshot(self, attempt: _Attempt) -> Snapshot | None:
+    def _last_checkpoint(self, attempt: _Attempt) -> Checkpoint | None:
         """Return what a fit can be extended from, None where there is no line to go on from."""
         if isinstance(attempt.claim.record.spec, ComparisonSpec) or not attempt.results:
             return None
         end = attempt.results[0]
         if attempt.prepared is None or end.a is None:
             return None
-        run = attempt.prepared.runs[0]
-
-        def snapshot() -> Checkpoint | None:
-            try:
-                last = self._snapshot(attempt, 0, run, step=end.steps)
-            except EngineFault as fault:
-                # The answer is there; a fit that cannot be extended is begun again instead.
-                _LOG.warning("job.no_last_checkpoint", extra=fields(detail=fault.detail))
-                return None
-            if last is None or end.stop_reason in {StopReason.CANCELLED, StopReason.TIME_LIMIT}:
-                return last
-            # Should the worker be lost before the end is written, no further step may be made.
-            return replace(last, results=(end,))
-
-        return snapshot
+        try:
+            return self._snapshot(attempt, 0, attempt.prepared.runs[0], step=end.steps)
+        except EngineFault as fault:
+            # The answer is there; a fit that cannot be extended is begun again instead.
+            _LOG.warning("job.no_last_checkpoint", extra=fields(detail=fault.detail))
+            return None
 
     def _flush(self, attempt: _Attempt, *, before: int) -> None:
         """Write all of the run that has ended, and that the next one has not begun."""
@@ -331,9 +321,12 @@ class Runner:
     def _finish(self, attempt: _Attempt, status: Status, error: JobError | None) -> None:
         """Write everything that is known, then the terminal status."""
         outcome = _make_outcome(attempt)
-        self._insist(partial(attempt.recorder.flush, snapshot=self._last_snapshot(attempt)))
+        self._insist(attempt.recorder.flush)
+        checkpoint = self._last_checkpoint(attempt)
         self._insist(
-            lambda: self.runs.finish(attempt.claim, status=status, outcome=outcome, error=error)
+            lambda: self.runs.finish(
+                attempt.claim, status=status, outcome=outcome, error=error, checkpoint=checkpoint
+            )
         )
         seconds = round(self.clock() - attempt.started, 4)
         _LOG.info("job.finished", extra=fields(status=str(status), run_seconds=seconds))

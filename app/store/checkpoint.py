@@ -22,7 +22,7 @@ class Checkpoint:
         run: Position of the run to go on with.
         step: Steps made in it; -1 before its row 0.
         state: The run's snapshot; empty, which no engine takes, when the record cannot be read.
-        results: The runs before it, which have ended; its own too when it has stopped by itself.
+        results: The runs before it, which have ended.
         seconds: Time that counts against timeout_seconds.
     """
 

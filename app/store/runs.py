@@ -172,9 +172,22 @@ class RunStore:
         self._check(claim, self._scripts.run("start_over", *_fence(claim)))
 
     def finish(
-        self, claim: Claim, *, status: Status, outcome: Outcome | None, error: JobError | None
+        self,
+        claim: Claim,
+        *,
+        status: Status,
+        outcome: Outcome | None,
+        error: JobError | None,
+        checkpoint: Checkpoint | None = None,
     ) -> None:
         """End the job: status, event and times to live in one step.
+
+        Args:
+            claim: Whose attempt.
+            status: Terminal.
+            outcome: What was found.
+            error: Why it failed.
+            checkpoint: Where a fit ended, for one that goes on from there; after its last row.
 
         Raises:
             LeaseLost: The job is no longer this attempt's; nothing was written.
@@ -187,9 +200,9 @@ class RunStore:
         if error is not None:
             fields["error"] = error.model_dump_json()
         data = fields.get("error", "{}")
-        reply = self._scripts.run(
-            "finish", *_fence(claim), status.value, *self._times, data, *_flat(fields)
-        )
+        kept = _flat({} if checkpoint is None else encode_checkpoint(checkpoint))
+        head = (*_fence(claim), status.value, *self._times, data)
+        reply = self._scripts.run("finish", *head, len(kept), *kept, *_flat(fields))
         self._check(claim, reply)
 
     def release(self, claim: Claim) -> None:

@@ -20,8 +20,7 @@ local function inherit(id, other)
   redis.call('COPY', history_key(other, 0), history_key(id, 0))
   redis.call('PERSIST', checkpoint_key(id))
   redis.call('PERSIST', history_key(id, 0))
-  -- The other's run has ended, this one's goes on.
-  redis.call('HSET', checkpoint_key(id), 'seconds', 0, 'results', '[]')
+  redis.call('HSET', checkpoint_key(id), 'seconds', 0)
   redis.call('HSET', job_key(id), 'runs', 1,
     'furthest', redis.call('HGET', checkpoint_key(id), 'step'))
 end
