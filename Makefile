@@ -5,6 +5,8 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/ready
 PYTEST := $(PY) -m pytest
 PYTEST_ARGS ?=
+# One process for all that starts services of its own, the other for the rest.
+IN_TWO := -n 2 --dist loadgroup
 # Only GNU make 4 can keep the output of parallel checks apart.
 SYNC := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 QUICK_TESTS := $(wildcard tests/unit tests/meta)
@@ -22,7 +24,7 @@ run: $(READY) ## start Redis, workers and API here, run the classic job, keep se
 	@$(VENV)/bin/fitjobs up --demo
 
 test: $(READY) ## run every test; PYTEST_ARGS="-k lease" narrows it, COVERAGE=1 measures
-	@$(if $(COVERAGE),$(VENV)/bin/coverage erase && $(VENV)/bin/coverage run -m pytest,$(PYTEST)) $(PYTEST_ARGS)
+	@$(if $(COVERAGE),$(VENV)/bin/coverage erase && $(VENV)/bin/coverage run -m pytest,$(PYTEST)) $(IN_TWO) $(PYTEST_ARGS)
 
 check: $(READY) ## what to run before a commit: format, lint, types, imports, spelling, quick tests
 	@$(MAKE) --no-print-directory -j 2 $(SYNC) check-tests check-types check-lint check-format \

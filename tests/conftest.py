@@ -1,6 +1,8 @@
 """What every test may ask for: a private Redis, empty at the start of each test, and settings."""
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
 
 import pytest
 from redis import Redis
@@ -8,6 +10,17 @@ from redis import Redis
 from app.settings import Settings
 from app.store import server
 from app.store.connect import connect_sync
+
+_HERE: Final = Path(__file__).parent
+_SERVING: Final = frozenset({"acceptance", "chaos", "docs", "power"})
+"""Rooms whose tests start whole services: side by side they would take each other's time."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep what starts services together, in one of `make test`'s two processes."""
+    for item in items:
+        if item.path.relative_to(_HERE).parts[0] in _SERVING:
+            item.add_marker(pytest.mark.xdist_group("services"))
 
 
 @pytest.fixture(scope="session")
