@@ -69,7 +69,6 @@ def celery_settings(settings: Settings, url: str) -> dict[str, Any]:
             "socket_connect_timeout": _BROKER_SECONDS,
             # A silent BRPOP is dropped after about 1 + 2 x this many seconds (kombu 5.7).
             "health_check_interval": _LOOK_SECONDS,
-            "visibility_timeout": 60,
             **_sentinel_options(parse_sentinels(url)),
         },
     }

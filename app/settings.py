@@ -70,7 +70,7 @@ class Settings(BaseSettings):
     retention_seconds: int = Field(default=7 * 86_400, ge=1, le=366 * 86_400)
     idempotency_seconds: int = Field(default=86_400, ge=1, le=30 * 86_400)
     queue_timeout_seconds: int = Field(default=86_400, ge=1, le=30 * 86_400)
-    lease_seconds: Annotated[float, Field(ge=0.5, le=600)] = 5.0
+    lease_seconds: Annotated[float, Field(ge=0.5, le=600)] = 4.0
     heartbeat_seconds: Annotated[float, Field(ge=0.1, le=60)] = 1.0
     stall_seconds: Annotated[float, Field(ge=5, le=86_400)] = 60.0
     recovery_seconds: Annotated[float, Field(ge=0.1, le=60)] = 1.0

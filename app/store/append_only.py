@@ -18,6 +18,7 @@ _NAME: Final = "appendonly.aof"
 _REFUSALS: Final = (
     # What Redis 7 and 8 write to their log, what it means, whether redis-check-aof can mend it.
     (r"Bad file format reading the append only file (?P<name>\S+):", "is damaged", True),
+    (r"Unknown command '.*' reading the append only file (?P<name>\S+)", "is damaged", True),
     (r"Unable to obtain the AOF file (?P<name>\S+) length", "is missing", False),
     (r"AOF manifest|AOF MANIFEST", "has a manifest that cannot be read", False),
     (r"Short read or OOM loading DB|error in RDB|RDB CRC error", "has a damaged base", False),

@@ -22,6 +22,7 @@ _STANDING = {
     "order": "one number",
     "waiting": "one entry a queued job",
     "swept": "one number",
+    "round": "one number",
     **{f"ready:{queue}": "one entry a queued job" for queue in QUEUES},
     **{f"clients:{queue}": "two fields a client with queued jobs" for queue in QUEUES},
     **{f"turn:{queue}": "one number" for queue in QUEUES},

@@ -178,3 +178,19 @@ async def test_a_job_in_no_place_is_found_however_many_there_are(
     assert strayed == [0, 0, 1]
     assert await store.position(names[-1]) == 249
     assert sum(recovery.round().strayed for _ in range(3)) == 0
+
+
+async def test_leases_begin_anew_when_nobody_could_renew_them(
+    store: JobStore, runs: RunStore, recovery: Recovery, redis: Redis
+) -> None:
+    await store.create(make_job("one"))
+    claim = claim_from(runs)
+    recovery.round()
+    # What an outage of a minute leaves behind.
+    redis.set(f"{KEYS.prefix}round", _clock_ms(redis) - 60_000)
+    lapse(redis, "one")
+
+    assert recovery.round().requeued == 0
+    runs.renew(claim)
+    lapse(redis, "one")
+    assert recovery.round().requeued == 1

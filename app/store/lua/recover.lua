@@ -30,6 +30,17 @@ local function fail(id, problem)
   end_job(id, 'failed', now, times, problem)
 end
 
+-- Nobody has made a round for longer than a lease, and than an election: Redis was away, or its clock leapt ahead. Then
+-- nobody could renew either, and a lease that is over says nothing yet: each begins anew.
+local round = NS .. 'round'
+local silent = now - (redis.call('GET', round) or now)
+redis.call('SET', round, text(now))
+if silent > math.max(lease, tonumber(election)) then
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', text(now))) do
+    extend_lease(id, now, lease)
+  end
+end
+
 local ahead = '(' .. text(now + lease)
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', LEASES, ahead, '+inf', 'LIMIT', 0, most)) do
   extend_lease(id, now, lease)
