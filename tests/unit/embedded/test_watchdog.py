@@ -49,9 +49,11 @@ def test_watchdog_does_not_hear_ctrl_c(sleeper: "subprocess.Popen[bytes]") -> No
     watchdog = subprocess.Popen(
         [sys.executable, "-m", "app.embedded.watchdog"], stdin=subprocess.PIPE
     )
-    while not ignores(watchdog.pid, signal.SIGHUP):
+    names = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    # All of them: under nohup one is ignored from the beginning.
+    while not all(ignores(watchdog.pid, name) for name in names):
         threading.Event().wait(0.01)
-    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for name in names:
         watchdog.send_signal(name)
     watchdog.communicate(input=f"{sleeper.pid} 5 0\n".encode(), timeout=30)
 
