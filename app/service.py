@@ -75,7 +75,7 @@ class Service:
         idempotency_key: str | None = None,
         client: str = "",
         rerun_of: str | None = None,
-        extends: str | None = None,
+        extends: JobRecord | None = None,
     ) -> Created:
         """Accept a job: when this returns, it is in the store and will end.
 
@@ -101,7 +101,9 @@ class Service:
             raise InvalidSpec((Flaw(pointer="", code="invalid-id", detail=detail),))
         parsed, points = await self._fetch_points(parsed)
         job = _make_job(parsed, job_id=job_id, points=points)
-        job = replace(job, client=client, rerun_of=rerun_of, extends=extends)
+        job = replace(job, client=client, rerun_of=rerun_of)
+        if extends is not None:
+            job = replace(job, extends=extends.id, extended_at_ms=extends.created_at_ms)
         own_id = job_id is not None
         try:
             job = _send(job, to=await self._route(parsed.spec))
@@ -177,9 +179,12 @@ class Service:
             JobNotFinished: It has not ended.
             InvalidSpec: It cannot go on, or as for submit.
         """
-        parsed = extend_spec(await self._store.get(job_id), changes)
+        record = await self._store.get(job_id)
         return await self.submit(
-            parsed, idempotency_key=idempotency_key, client=client, extends=job_id
+            extend_spec(record, changes),
+            idempotency_key=idempotency_key,
+            client=client,
+            extends=record,
         )
 
     async def _find_relief(self, queue: str) -> int:

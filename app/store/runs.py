@@ -50,6 +50,21 @@ class Claim:
     checkpoint: Checkpoint | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Written:
+    """The last entry of a history that an attempt was told is there.
+
+    A Redis that comes back without it has lost its last second: see has_forgotten in prelude.lua.
+    """
+
+    fence: str = ""
+    run: int = 0
+    entry: int = 0
+
+    def by(self, claim: Claim, *, run: int) -> int:
+        return self.entry if (self.fence, self.run) == (claim.fence, run) else 0
+
+
 class RunStore:
     """Running jobs in Redis; every method is one round trip.
 
@@ -63,6 +78,7 @@ class RunStore:
         self._scripts = Scripts(redis, self._keys)
         self._lease_ms = round(settings.lease_seconds * 1000)
         self._unanswered: str | None = None
+        self._written = _Written()
         self._times = times_of(settings)
 
     def claim(self, queue: str, *, worker: str, device: str) -> Claim | None:
@@ -149,12 +165,14 @@ class RunStore:
             LeaseLost: The job is no longer this attempt's; nothing was written.
         """
         block = concatenate([part for part in rows if len(part)])
+        entry = block.step[-1] + 1 if len(block) else 0
         reply = self._scripts.run(
             "record",
             *_fence(claim),
             self._lease_ms,
             run,
-            block.step[-1] + 1 if len(block) else "",
+            self._written.by(claim, run=run),
+            entry or "",
             codec.encode_rows(block),
             progress.model_dump_json(),
             progress.run * _STEPS_A_RUN + progress.step,
@@ -162,6 +180,8 @@ class RunStore:
             *_flat({} if checkpoint is None else encode_checkpoint(checkpoint)),
         )
         self._check(claim, reply)
+        if entry:
+            self._written = _Written(fence=claim.fence, run=run, entry=entry)
 
     def start_over(self, claim: Claim) -> None:
         """Forget the history, progress and checkpoint of older attempts.
@@ -170,6 +190,7 @@ class RunStore:
             LeaseLost: The job is no longer this attempt's; nothing was written.
         """
         self._check(claim, self._scripts.run("start_over", *_fence(claim)))
+        self._written = _Written()
 
     def finish(
         self,
@@ -201,7 +222,9 @@ class RunStore:
             fields["error"] = error.model_dump_json()
         data = fields.get("error", "{}")
         kept = _flat({} if checkpoint is None else encode_checkpoint(checkpoint))
-        head = (*_fence(claim), status.value, *self._times, data)
+        run = self._written.run
+        written = self._written.by(claim, run=run)
+        head = (*_fence(claim), status.value, run, written, *self._times, data)
         reply = self._scripts.run("finish", *head, len(kept), *kept, *_flat(fields))
         self._check(claim, reply)
 

@@ -37,6 +37,7 @@ class NewJob:
         points: The bytes behind the spec's StoredColumns; None when it has none.
         rerun_of: The job that this one repeats.
         extends: The job from whose end this one goes on.
+        extended_at_ms: When that job was created: its id alone may name another one by now.
         client: Who shares the queue with others; "" where there is but one.
     """
 
@@ -49,6 +50,7 @@ class NewJob:
     points: bytes | None = None
     rerun_of: str | None = None
     extends: str | None = None
+    extended_at_ms: int = 0
     client: str = ""
 
     def arguments(self) -> list[Argument]:
@@ -73,6 +75,7 @@ class NewJob:
             self.device.queue,
             self.client,
             self.extends or "",
+            self.extended_at_ms,
             self.points or b"",
             _EMPTY_JSON,
             *(word for field in fields.items() for word in field),

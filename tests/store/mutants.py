@@ -41,7 +41,9 @@ MUTANTS = {
         "prelude", "return found[1] == 'running' and found[2] == fence", "return found[2] == fence"
     ),
     "anybody may finish": Mutant("finish", "if not is_held(id, fence) then", "if false then"),
-    "anybody may record": Mutant("record", "if not is_held(id, fence) then", "if false then"),
+    "anybody may record": Mutant(
+        "record", "not is_held(id, fence) or has_forgotten", "has_forgotten"
+    ),
     "anybody may renew": Mutant("renew", "if not is_held(id, fence) then", "if false then"),
     "anybody may start over": Mutant(
         "start_over", "if not is_held(id, fence) then", "if false then"
@@ -58,12 +60,12 @@ MUTANTS = {
     ),
     "no attempt is fruitless": Mutant("claim", "'fruitless', 1)", "'fruitless', 0)"),
     "a claim forgets the turn": Mutant(
-        "claim", "redis.call('SET', turn_key(queue), text(turn))", ""
+        "claim", "redis.call('SET', turn_key(queue), text(highest))", ""
     ),
     "progress does not count": Mutant("record", "text(place), 'fruitless', 0)", "text(place))"),
-    "rows without a checkpoint are progress": Mutant("record", "#ARGV > 9 and place", "place"),
+    "rows without a checkpoint are progress": Mutant("record", "#ARGV > 10 and place", "place"),
     "every record is progress": Mutant(
-        "record", "#ARGV > 9 and place > tonumber(found[1] or 0)", "true"
+        "record", "#ARGV > 10 and place > tonumber(found[1] or 0)", "true"
     ),
     "a block is dropped": Mutant(
         "record", "redis.call('XADD', key, entry", "redis.call('XLEN', key) -- "
@@ -100,7 +102,7 @@ MUTANTS = {
         "create", "redis.call('COPY', history_key(other, 0), history_key(id, 0))", ""
     ),
     "an extension begins anew": Mutant(
-        "create", "if extended ~= '' then inherit(id, extended) end", ""
+        "create", "if extended ~= '' then inherit(id, extended, created_at) end", ""
     ),
     "an extension is forgotten": Mutant("create", "redis.call('PERSIST', checkpoint_key(id))", ""),
     "clients do not take turns": Mutant(

@@ -4,6 +4,7 @@ import pytest
 from redis import Redis
 
 from app.domain.errors import JobErrorType, LeaseLost, StoreUnavailable
+from app.domain.events import EventType
 from app.domain.job import Status
 from app.settings import Settings
 from app.store.checkpoint import Checkpoint
@@ -194,3 +195,80 @@ async def test_leases_begin_anew_when_nobody_could_renew_them(
     runs.renew(claim)
     lapse(redis, "one")
     assert recovery.round().requeued == 1
+
+
+def _forget(redis: Redis, kept: dict[str, bytes]) -> None:
+    """Put keys back as they were: what a failover to a replica that lags leaves behind."""
+    for key, value in kept.items():
+        redis.restore(key, 0, value, replace=True)
+
+
+@pytest.mark.parametrize("how", ["record", "finish"])
+async def test_rows_that_were_forgotten_leave_no_hole(
+    store: JobStore, runs: RunStore, redis: Redis, how: str
+) -> None:
+    await store.create(make_job("one"))
+    claim = claim_from(runs)
+    kept = Checkpoint(run=0, step=9, state=b"state")
+    write(runs, claim, make_rows(0, 10), checkpoint=kept)
+    names = (KEYS.job("one"), KEYS.events("one"), KEYS.history("one", run=0))
+    before = {name: redis.dump(name) for name in names}
+    write(runs, claim, make_rows(10, 20))
+    _forget(redis, before)
+
+    def go_on() -> None:
+        if how == "record":
+            write(runs, claim, make_rows(20, 30))
+        else:
+            runs.finish(claim, status=Status.SUCCEEDED, outcome=make_outcome(), error=None)
+
+    with pytest.raises(LeaseLost):
+        go_on()
+
+    record = await store.get("one")
+    again = claim_from(runs)
+    assert (record.status, record.outcome) == (Status.QUEUED, None)
+    assert (await store.events("one"))[-2].data == {"reason": "rows-forgotten"}
+    assert again.checkpoint == kept
+    write(runs, again, make_rows(10, 20))
+    runs.finish(again, status=Status.SUCCEEDED, outcome=make_outcome(), error=None)
+    assert list((await store.history("one")).step) == list(range(20))
+
+
+async def test_an_end_without_any_row_is_an_end(store: JobStore, runs: RunStore) -> None:
+    await store.create(make_job("one"))
+    claim = claim_from(runs)
+    kept = Checkpoint(run=0, step=9, state=b"state")
+
+    runs.finish(claim, status=Status.SUCCEEDED, outcome=make_outcome(), error=None, checkpoint=kept)
+
+    assert (await store.get("one")).status is Status.SUCCEEDED
+
+
+async def test_an_end_that_was_half_written_is_made_whole(
+    store: JobStore, recovery: Recovery, redis: Redis
+) -> None:
+    await store.create(make_job("one"))
+    await store.cancel("one")
+    redis.zrem(f"{KEYS.prefix}expiries", "one")
+    redis.persist(KEYS.job("one"))
+    (last,) = redis.xrevrange(KEYS.events("one"), count=1)
+    redis.xdel(KEYS.events("one"), last[0])
+
+    assert recovery.round().strayed == 1
+    assert (await store.events("one"))[-1].type is EventType.CANCELLED
+    assert redis.ttl(KEYS.job("one")) > 0
+    assert recovery.round().strayed == 0
+
+
+async def test_counts_that_are_wrong_end_with_the_queue(
+    store: JobStore, runs: RunStore, recovery: Recovery, redis: Redis
+) -> None:
+    await store.create(make_job("one", client="a"))
+    redis.hincrby(KEYS.clients("cpu"), "a:waiting", 3)
+    claim_from(runs)
+    assert redis.exists(KEYS.clients("cpu"))
+
+    recovery.round()
+
+    assert not redis.exists(KEYS.clients("cpu"))

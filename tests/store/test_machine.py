@@ -135,7 +135,8 @@ class StoreMachine(RuleBasedStateMachine):
     def extend(self, pick: int) -> None:
         ended = [i for i in self.order if self.jobs[i].status.is_terminal]
         base = self.jobs[ended[pick % len(ended)]]
-        job = make_job(extends=ended[pick % len(ended)], client=base.client)
+        at_ms = self.wait(self.store.get(ended[pick % len(ended)])).created_at_ms
+        job = make_job(extends=ended[pick % len(ended)], extended_at_ms=at_ms, client=base.client)
         call = self.store.create(job)
         if not self.is_refused(call, base.client):
             assert self.wait(call).is_new

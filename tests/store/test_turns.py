@@ -85,16 +85,21 @@ async def test_a_job_of_a_lost_worker_keeps_its_turn(
 
 
 async def test_a_queue_of_a_version_without_turns_is_served_first(
-    store: JobStore, runs: RunStore, redis: Redis
+    store: JobStore, runs: RunStore, recovery: Recovery, redis: Redis
 ) -> None:
-    (old,) = await _submit(store, "a")
-    redis.hdel(KEYS.job(old), "turn", "client")
-    redis.zadd(KEYS.ready("cpu"), {old: 1_700_000_000_000_000})
-    redis.delete(KEYS.clients("cpu"), KEYS.waiting)
-    (new,) = await _submit(store, "b")
-    runs.release(claim_from(runs))
+    names = await _submit(store, "a", 3)
+    for number, name in enumerate(names):
+        redis.hdel(KEYS.job(name), "turn", "client")
+        redis.zadd(KEYS.ready("cpu"), {name: 1_700_000_000_000_000 + number})
+    redis.delete(KEYS.clients("cpu"), KEYS.waiting, KEYS.turn("cpu"))
+    first = claim_from(runs)
+    new = await _submit(store, "b", 2)
+    runs.release(first)
 
-    assert _claim(runs, 2) == [old, new]
+    assert recovery.round().strayed == 2
+    assert redis.zcard(KEYS.waiting) == 5
+    assert _claim(runs, 5) == [*names, *new]
+    assert not redis.exists(KEYS.clients("cpu"))
 
 
 async def test_a_client_may_hold_as_many_places_as_are_free(

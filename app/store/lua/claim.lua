@@ -31,20 +31,23 @@ local answered, last = string.match(redis.call('GET', claim_key(worker)) or '', 
 if answered == nonce then
   local fence = redis.call('HGET', job_key(last), 'fence') or ''
   if string.match(fence, '%-(%x+)$') == nonce and is_held(last, fence) then
+    extend_lease(last, clock_ms(), lease)
     return hand_over(last, fence)
   end
 end
 
 while true do
-  local id = redis.call('ZRANGE', ready_key(queue), 0, 0)[1]
+  local id, turn = unpack(redis.call('ZRANGE', ready_key(queue), 0, 0, 'WITHSCORES'))
   if not id then return false end
   dequeue(id, queue)
   local job = job_key(id)
   if redis.call('HGET', job, 'status') == 'queued' then
-    -- One that came back has a turn from before.
-    local turn = math.max(redis.call('HGET', job, 'turn') or 0,
-      redis.call('GET', turn_key(queue)) or 0)
-    redis.call('SET', turn_key(queue), text(turn))
+    -- A version before turns has left its queue ordered by the clock: all of it before any turn.
+    if redis.call('HSETNX', job, 'turn', turn) == 0 then
+      -- One that came back has a turn from before.
+      local highest = math.max(turn, redis.call('GET', turn_key(queue)) or 0)
+      redis.call('SET', turn_key(queue), text(highest))
+    end
     local now = clock_ms()
     return_to_checkpoint(id)
     redis.call('HDEL', job, 'engine')

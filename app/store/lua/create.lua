@@ -6,16 +6,20 @@
 -- thresholds for shared-memory packet switches", IEEE/ACM Transactions on Networking, 1998.)
 -- ARGV: id, own_id ("1" or ""), digest of the idempotency key or "", fingerprint, queue bound,
 --       queue, client or "" when there is but one, id of the job from whose end this one goes on or
---       "", points or "", event data, then field, value, ... of the job.
+--       "", when that was created in ms, points or "", event data, then field, value, ... of the job.
 -- Returns {"new", order} | {"same", fields} | {"reused"} | {"conflict"} | {"gone", id} | {"full"}
 --         | {"share", places that the client holds}.
 local id, own, digest, fingerprint = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local bound, queue, client = tonumber(ARGV[5]), ARGV[6], ARGV[7]
-local extended, points, data = ARGV[8], ARGV[9], ARGV[10]
+local extended, created_at = ARGV[8], tonumber(ARGV[9])
+local points, data = ARGV[10], ARGV[11]
 
 -- Gives a fit the checkpoint and the history of another: it goes on where that one ended. Copies,
 -- because the other will be forgotten; where there is no checkpoint the fit begins at the start.
-local function inherit(id, other)
+local function inherit(id, other, created_at)
+  -- Its id may name another job by now.
+  local order = redis.call('HGET', job_key(other), 'order')
+  if not order or math.floor(order / 1000) ~= created_at then return end
   if redis.call('COPY', checkpoint_key(other), checkpoint_key(id)) == 0 then return end
   redis.call('COPY', history_key(other, 0), history_key(id, 0))
   redis.call('PERSIST', checkpoint_key(id))
@@ -57,14 +61,14 @@ local now = math.floor(order / 1000)
 redis.call('SET', NS .. 'order', text(order))
 redis.call('HSET', job_key(id), 'status', 'queued', 'seq', 0, 'attempt', 0, 'fence', 0,
   'fruitless', 0, 'order', text(order), 'queue', queue, 'client', client,
-  'fingerprint', fingerprint, 'queued_at_ms', text(now), unpack(ARGV, 11))
+  'fingerprint', fingerprint, 'queued_at_ms', text(now), unpack(ARGV, 12))
 if digest ~= '' then
   redis.call('HSET', job_key(id), 'idempotency', digest)
   redis.call('HSET', memory_key(digest), 'id', id, 'fingerprint', fingerprint)
 end
 if points ~= '' then redis.call('SET', points_key(id), points) end
 redis.call('ZADD', INDEX, text(order), id)
-if extended ~= '' then inherit(id, extended) end
+if extended ~= '' then inherit(id, extended, created_at) end
 enqueue(id, now)
 emit(id, 'job.queued', now, data)
 return {'new', text(order)}

@@ -3,22 +3,25 @@
 -- Atomically: status, outcome, error, event, lease dropped, times to live, tombstone, the state from
 -- which the fit can be extended (here, because a job that is lost must not go on past its end); a
 -- success also leaves its duration, by which the next jobs' start is estimated.
--- ARGV: id, fence, status, retention, memory and grave in ms, event data, how many words of a
---       checkpoint follow, these (field, value, ...), then field, value, ... of the job.
--- Returns 1 (also when the same attempt had already written the same end), 0 when the lease is lost.
-local id, fence, status, data = ARGV[1], ARGV[2], ARGV[3], ARGV[7]
-local kept = 8 + tonumber(ARGV[8])
+-- ARGV: id, fence, status, run and the last entry that this attempt was told is there or 0,
+--       retention, memory and grave in ms, event data, how many words of a checkpoint follow, these
+--       (field, value, ...), then field, value, ... of the job.
+-- Returns 1 (also when the same attempt had already written the same end), 0 when the lease is lost,
+-- as it is when rows were forgotten.
+local id, fence, status, data = ARGV[1], ARGV[2], ARGV[3], ARGV[9]
+local kept = 10 + tonumber(ARGV[10])
 if not is_held(id, fence) then
   local found = redis.call('HMGET', job_key(id), 'status', 'fence')
   if found[1] == status and found[2] == fence then return 1 end
   return 0
 end
+if has_forgotten(id, tonumber(ARGV[4]), tonumber(ARGV[5])) then return 0 end
 if #ARGV > kept then redis.call('HSET', job_key(id), unpack(ARGV, kept + 1)) end
-if kept > 8 then
-  local progress = redis.call('HGET', job_key(id), 'progress')
-  redis.call('HSET', checkpoint_key(id), 'progress', progress, unpack(ARGV, 9, kept))
+local progress = redis.call('HGET', job_key(id), 'progress')
+if kept > 10 and progress then
+  redis.call('HSET', checkpoint_key(id), 'progress', progress, unpack(ARGV, 11, kept))
 end
-local now, times = clock_ms(), times_from(4)
+local now, times = clock_ms(), times_from(6)
 if status == 'succeeded' then
   local found = redis.call('HMGET', job_key(id), 'queue', 'started_at_ms')
   local durations = NS .. 'durations:' .. found[1]

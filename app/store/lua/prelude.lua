@@ -113,9 +113,7 @@ end
 local function dequeue(id, queue)
   redis.call('ZREM', WAITING, id)
   if redis.call('ZREM', ready_key(queue), id) == 0 then return end
-  local client = redis.call('HGET', job_key(id), 'client')
-  if not client then return end
-  local clients = clients_key(queue)
+  local client, clients = redis.call('HGET', job_key(id), 'client') or '', clients_key(queue)
   if redis.call('HINCRBY', clients, client .. ':waiting', -1) <= 0 then
     redis.call('HDEL', clients, client .. ':waiting', client .. ':turn')
   end
@@ -156,6 +154,17 @@ local function requeue(id, now, reason)
   redis.call('HDEL', job, 'started_at_ms', 'used', 'worker')
   enqueue(id, now)
   emit(id, 'job.requeued', now, '{"reason":"' .. reason .. '"}')
+end
+
+-- True when the history ends before an entry that the attempt was told is there: Redis has lost its
+-- last second, by a failover or a power cut, and the rows after it would leave a hole. The job goes
+-- back to its place, to go on from its checkpoint.
+local function has_forgotten(id, run, entry)
+  if entry == 0 then return false end
+  local last = redis.call('XREVRANGE', history_key(id, run), '+', '-', 'COUNT', 1)[1]
+  if last and tonumber(string.match(last[1], '^%d+')) >= entry then return false end
+  requeue(id, clock_ms(), 'rows-forgotten')
+  return true
 end
 
 local function times_from(first)

@@ -95,11 +95,26 @@ local function has_strayed(id)
     extend_lease(id, now, lease)
     return true
   end
-  if found[1] == 'queued' and not redis.call('ZSCORE', ready_key(found[2]), id) then
+  if found[1] == 'queued' then
+    local turn = redis.call('ZSCORE', ready_key(found[2]), id)
+    if turn and redis.call('ZSCORE', WAITING, id) then return false end
+    -- In the queue of a version before turns it has a place, but is not counted.
+    if turn then redis.call('HSETNX', job_key(id), 'turn', turn) end
     enqueue(id, now)
     return true
   end
+  if is_terminal(found[1]) and not redis.call('ZSCORE', EXPIRIES, id) then
+    local last = redis.call('XREVRANGE', events_key(id), '+', '-', 'COUNT', 1)[1]
+    if not last or last[2][2] ~= 'job.' .. found[1] then emit(id, 'job.' .. found[1], now, '{}') end
+    keep_until(id, now + times[1], now, times[3])
+    return true
+  end
   return false
+end
+
+-- Counts that half a script has left wrong end with the queue.
+if redis.call('ZCARD', WAITING) == 0 then
+  for _, queue in ipairs(QUEUES) do redis.call('DEL', clients_key(queue)) end
 end
 
 local swept = NS .. 'swept'

@@ -24,9 +24,17 @@ def _one_thread() -> None:
 
 
 def extend(desk: TestDesk, base: str, *, job_id: str = "longer", **changes: Any) -> str:
-    parsed = extend_spec(desk.record(base), changes)
+    record = desk.record(base)
+    parsed = extend_spec(record, changes)
     device = DeviceUsed(requested="auto", queue="cpu", reason="a test")
-    new = NewJob(id=job_id, spec=parsed.spec, fingerprint=job_id, device=device, extends=base)
+    new = NewJob(
+        id=job_id,
+        spec=parsed.spec,
+        fingerprint=job_id,
+        device=device,
+        extends=base,
+        extended_at_ms=record.created_at_ms,
+    )
     return desk.ask(lambda store: store.create(new)).record.id
 
 
@@ -83,6 +91,27 @@ def test_extension_without_a_checkpoint_begins_at_the_start(desk: TestDesk) -> N
     desk.work(TorchEngine())
 
     assert rows_of(desk, "longer") == rows_of(desk, "whole")
+
+
+def test_extension_takes_nothing_from_another_job_of_the_same_name(desk: TestDesk) -> None:
+    desk.submit(job_id="short", **BODY, steps=30)
+    desk.work(TorchEngine())
+    old = desk.record("short")
+    desk.ask(lambda store: store.delete("short"))
+    desk.submit(job_id="short", **BODY, steps=30, seed=7)
+    desk.work(TorchEngine())
+    parsed = extend_spec(old, {"steps": 50})
+    new = NewJob(
+        id="longer",
+        spec=parsed.spec,
+        fingerprint="longer",
+        device=DeviceUsed(requested="auto", queue="cpu", reason="a test"),
+        extends="short",
+        extended_at_ms=old.created_at_ms,
+    )
+    desk.ask(lambda store: store.create(new))
+
+    assert not desk.redis.exists("{fit}:job:longer:checkpoint")
 
 
 def test_extension_of_an_extension_goes_on(desk: TestDesk) -> None:
