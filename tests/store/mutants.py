@@ -83,7 +83,9 @@ MUTANTS = {
         "recover", "tonumber(found[2]) >= bound", "tonumber(found[2]) > bound"
     ),
     "recovery starts over for ever": Mutant("recover", "tonumber(found[4] or 0) > bound", "false"),
-    "recovery lets jobs wait": Mutant("recover", "if found[1] == 'queued' then", "if false then"),
+    "recovery lets jobs wait": Mutant(
+        "recover", "if found[1] == 'queued' then\n    dequeue", "if false then\n    dequeue"
+    ),
     "a cancelled job stays ready": Mutant(
         "cancel", "dequeue(id, redis.call('HGET', job, 'queue'))", ""
     ),
