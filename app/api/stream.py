@@ -115,6 +115,8 @@ def parse_event_id(text: str | None, *, default: int | None) -> int | None:
     """
     if not text:
         return default
-    if not (text.isascii() and text.isdigit()) or int(text[:17]) > _LARGEST_SEQ:
+    # The length first: int() refuses thousands of digits, and zeros in front hide a large number.
+    is_number = text.isascii() and text.isdigit() and len(text) <= len(str(_LARGEST_SEQ))
+    if not is_number or int(text) > _LARGEST_SEQ:
         raise InvalidParameter("Last-Event-ID must be the id of an event: a whole number")
     return int(text)

@@ -27,7 +27,12 @@ def test_header_wins_over_the_query(text: str | None, default: int | None, seen:
 
 
 @pytest.mark.parametrize(
-    "text", ["x", "-1", "1.5", " 1", "\u0663", "1e3", str(2**53 + 1), "9" * 5000]
+    "text",
+    [
+        *("x", "-1", "1.5", " 1", "\u0663", "1e3", str(2**53 + 1), "9" * 5000),
+        pytest.param("0" * 17 + "9" * 30, id="large behind zeros"),
+        pytest.param("0" * 17 + "9" * 5000, id="larger than int() reads, behind zeros"),
+    ],
 )
 def test_id_that_is_none_of_ours_is_refused(text: str) -> None:
     with pytest.raises(InvalidParameter, match="Last-Event-ID"):
