@@ -1,7 +1,8 @@
 """From a fit that has ended and some more steps to the spec of one longer fit.
 
 The longer fit, run from its start, makes the same rows: so an extension is as reproducible as any
-other job, whether it finds the checkpoint that it goes on from or not.
+other job, whether it finds the checkpoint that it goes on from or not. Stop rules of its own are
+the exception, and a warning tells it: from the start they may end the fit before its old end.
 """
 
 from collections.abc import Mapping
@@ -50,12 +51,20 @@ def extend_spec(record: JobRecord, changes: object) -> ParsedSpec:
     if isinstance(more, int) and not isinstance(more, bool) and more >= 1:
         body["steps"] = _total(made, more)
         body["record_every"] = _spacing(spec, steps=body["steps"])
+    stop = given.get("stop", {})
+    if not isinstance(stop, Mapping):
+        return parse_spec(body, kind="fit")  # which refuses it
     reason = _stopped_by(record)
-    if reason not in _RULES or "stop" in given:
-        return parse_spec(body, kind="fit")
-    body["stop"] = dict.fromkeys(body["stop"])
+    own = spec.stop.model_dump(mode="json")
+    kept = dict.fromkeys(own) if reason in _RULES else own
+    body["stop"] = {**kept, **cast("Mapping[str, Any]", stop)}
     parsed = parse_spec(body, kind="fit")
-    return replace(parsed, warnings=(*parsed.warnings, _lifted(record, reason, steps=more)))
+    warnings = list(parsed.warnings)
+    if any(own[name] != kept[name] and name not in stop for name in own):
+        warnings.append(_lifted(record, reason, steps=more))
+    if "stop" in given and made and any(parsed.spec.stop.model_dump().values()):
+        warnings.append(_renewed(made))
+    return replace(parsed, warnings=tuple(warnings))
 
 
 def _checked(changes: object) -> dict[str, Any]:
@@ -129,7 +138,15 @@ def _lifted(record: JobRecord, reason: StopReason | None, *, steps: object) -> W
     return Warn(
         code="stop-rules-off",
         message=f"{record.id} had stopped by {reason}: its stop rules are off, so that the "
-        f'{steps} steps are made; send "stop" to set others',
+        f'{steps} steps are made; only those that "stop" names are on',
+    )
+
+
+def _renewed(made: int) -> Warn:
+    return Warn(
+        code="stop-rules-new",
+        message=f'The rules of "stop" count from step {made}; '
+        "the same spec from the start may stop earlier",
     )
 
 

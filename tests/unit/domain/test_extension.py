@@ -8,7 +8,7 @@ from app.domain.data import Columns, JobData, store_columns
 from app.domain.errors import InvalidSpec, JobNotFinished
 from app.domain.extension import FIELDS, extend_spec
 from app.domain.job import JobRecord, Progress, Status
-from app.domain.parse import parse_spec
+from app.domain.parse import ParsedSpec, parse_spec
 from app.domain.result import DeviceUsed, Outcome, StopReason
 from app.domain.spec import MAX_STEPS
 from tests.integration.hand import make_result
@@ -64,11 +64,49 @@ def test_met_stop_rule_is_lifted_and_told() -> None:
     assert "loss_below" in warning.message
 
 
-def test_stop_rules_sent_are_kept() -> None:
-    parsed = extend_spec(ended(), {"steps": 7, "stop": {"loss_below": 1e-12}})
+def codes_of(parsed: ParsedSpec) -> list[str]:
+    return [warning.code for warning in parsed.warnings]
+
+
+def test_stop_rules_sent_count_from_the_old_end_and_that_is_told() -> None:
+    parsed = extend_spec(ended(steps=402), {"steps": 7, "stop": {"loss_below": 1e-12}})
 
     assert parsed.spec.stop.loss_below == 1e-12
+    assert codes_of(parsed) == ["stop-rules-new"]
+    assert "step 402" in parsed.warnings[0].message
+
+
+def test_stop_rules_that_are_not_sent_stay_lifted() -> None:
+    parsed = extend_spec(ended(stop_reason=StopReason.LOSS_BELOW), {"stop": {"patience": 50}})
+
+    assert parsed.spec.stop.model_dump() == {
+        "loss_below": None,
+        "gradient_below": None,
+        "patience": 50,
+    }
+    assert codes_of(parsed) == ["stop-rules-off", "stop-rules-new"]
+
+
+def test_stop_rules_sent_are_merged_over_those_that_were_not_met() -> None:
+    record = ended({"stop": {"loss_below": 1e-12}}, stop_reason=StopReason.MAX_STEPS)
+    parsed = extend_spec(record, {"stop": {"patience": 50}})
+
+    assert parsed.spec.stop.loss_below == 1e-12
+    assert parsed.spec.stop.patience == 50
+    assert codes_of(parsed) == ["stop-rules-new"]
+
+
+def test_stop_rules_switched_off_need_no_warning() -> None:
+    parsed = extend_spec(ended(stop_reason=StopReason.LOSS_BELOW), {"stop": {"loss_below": None}})
+
+    assert set(parsed.spec.stop.model_dump().values()) == {None}
     assert parsed.warnings == ()
+
+
+def test_stop_rules_of_a_fit_that_was_never_begun_are_not_new() -> None:
+    record = ended().model_copy(update={"outcome": None, "status": Status.CANCELLED})
+
+    assert extend_spec(record, {"stop": {"patience": 5}}).warnings == ()
 
 
 def test_stop_rules_that_were_not_met_are_kept() -> None:
@@ -157,6 +195,8 @@ def test_job_that_cannot_go_on_is_refused(record: JobRecord, pointer: str, code:
         ({"steps": True}, "/steps", "int-type"),
         ({"steps": "7"}, "/steps", "int-type"),
         ({"timeout_seconds": 0}, "/timeout_seconds", "greater-than"),
+        ({"stop": 5}, "/stop", "model-type"),
+        ({"stop": {"patiense": 5}}, "/stop/patiense", "unknown-field"),
     ],
     ids=str,
 )
