@@ -152,7 +152,10 @@ class Service:
             JobNotFound: There is no such job.
             InvalidSpec: As for submit.
         """
-        record = await self._store.get(job_id)
+        try:
+            record = await self._store.get(job_id)
+        except LookupFailed as lost:
+            return await self._replay(idempotency_key, lost, rerun_of=job_id)
         parsed = parse_spec(merge_spec(record, overrides), kind=record.spec.kind)
         return await self.submit(
             parsed, idempotency_key=idempotency_key, client=client, rerun_of=job_id
@@ -179,13 +182,34 @@ class Service:
             JobNotFinished: It has not ended.
             InvalidSpec: It cannot go on, or as for submit.
         """
-        record = await self._store.get(job_id)
+        try:
+            record = await self._store.get(job_id)
+        except LookupFailed as lost:
+            return await self._replay(idempotency_key, lost, extends=job_id)
         return await self.submit(
             extend_spec(record, changes),
             idempotency_key=idempotency_key,
             client=client,
             extends=record,
         )
+
+    async def _replay(
+        self,
+        idempotency_key: str | None,
+        lost: LookupFailed,
+        *,
+        rerun_of: str | None = None,
+        extends: str | None = None,
+    ) -> Created:
+        """Find what a key has made of a job that was forgotten since, or raise why it is lost.
+
+        Without the old spec there is no fingerprint to compare: that the key made the same kind of
+        job of the same old one has to do, whatever fields the repeat changes.
+        """
+        known = None if idempotency_key is None else await self._store.recall(idempotency_key)
+        if known is None or (known.rerun_of, known.extends) != (rerun_of, extends):
+            raise lost
+        return Created(record=known, is_new=False)
 
     async def _find_relief(self, queue: str) -> int:
         """Return in how many seconds a place in the queue will be free, as far as one can tell."""

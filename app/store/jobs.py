@@ -100,6 +100,14 @@ class JobStore:
             raise await self._missing(job_id)
         return codec.decode_record(fields)
 
+    async def recall(self, idempotency_key: str) -> JobRecord | None:
+        """Return the job that a key made, None when there is none (any more); two round trips."""
+        with translate_errors():
+            name = self._keys.memory(digest_of(idempotency_key))
+            job_id = await self._redis.hget(name, "id")
+            fields = await self._redis.hgetall(self._keys.job(job_id.decode())) if job_id else None
+        return codec.decode_record(fields) if fields else None
+
     async def find(self, wanted: JobFilter, *, cursor: str | None = None, limit: int) -> Page:
         """List jobs, newest first: filtered, then paged.
 

@@ -52,6 +52,10 @@ class Keys:
         """String: the tombstone that tells an expired job from one that never was."""
         return f"{self.prefix}gone:{job_id}"
 
+    def memory(self, digest: str) -> str:
+        """Hash: the job that an Idempotency-Key made, and its fingerprint."""
+        return f"{self.prefix}idempotency:{digest}"
+
     def ready(self, queue: str) -> str:
         """Sorted set: queued jobs by turn; the truth of what waits."""
         return f"{self.prefix}ready:{queue}"

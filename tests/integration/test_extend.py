@@ -52,6 +52,39 @@ async def test_extend_can_be_repeated_with_a_key(client: httpx.AsyncClient, hand
     assert answers[0].json()["id"] == answers[1].json()["id"]
 
 
+@pytest.mark.parametrize("verb", ["extend", "rerun"])
+async def test_repeat_with_a_key_is_answered_though_the_old_job_is_gone(
+    client: httpx.AsyncClient, hand: Hand, verb: str
+) -> None:
+    old = await ended(client, hand)
+    path, headers = f"/v1/jobs/{old}/{verb}", {"Idempotency-Key": "k"}
+    first = await client.post(path, json={"steps": 5}, headers=headers)
+    await client.delete(f"/v1/jobs/{old}")
+    again = await client.post(path, json={"steps": 5}, headers=headers)
+
+    assert again.status_code == 200
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert again.json()["id"] == first.json()["id"]
+
+
+@pytest.mark.parametrize(
+    ("path", "key"),
+    [("{old}/extend", None), ("{old}/extend", "x"), ("{old}/rerun", "k"), ("nobody/extend", "k")],
+    ids=["no key", "an unknown key", "a key of another verb", "a key of another job"],
+)
+async def test_what_no_key_has_made_of_a_job_that_is_gone_is_404(
+    client: httpx.AsyncClient, hand: Hand, path: str, key: str | None
+) -> None:
+    old = await ended(client, hand)
+    await client.post(f"/v1/jobs/{old}/extend", json={}, headers={"Idempotency-Key": "k"})
+    await client.delete(f"/v1/jobs/{old}")
+    headers = {} if key is None else {"Idempotency-Key": key}
+    answer = await client.post("/v1/jobs/" + path.format(old=old), json={}, headers=headers)
+
+    assert answer.status_code == 404
+    assert answer.json()["type"] == "/problems/job-not-found"
+
+
 async def test_extend_can_be_tried_dry(client: httpx.AsyncClient, hand: Hand) -> None:
     old = await ended(client, hand)
     answer = await client.post(f"/v1/jobs/{old}/extend?dry_run", json={"steps": 40})

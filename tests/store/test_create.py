@@ -93,6 +93,21 @@ async def test_create_with_a_key_and_another_spec_is_refused(store: JobStore) ->
     assert (await store.depth())["cpu"] == 1
 
 
+async def test_recall_finds_what_a_key_made_for_as_long_as_it_is_there(
+    client: AsyncRedis, redis: Redis, settings: Settings
+) -> None:
+    store = JobStore(client, settings.model_copy(update={"retention_seconds": 1}))
+    created = await store.create(make_job("one"), idempotency_key="key")
+
+    assert await store.recall("key") == created.record
+    assert await store.recall("another") is None
+
+    await store.cancel("one")
+    wait_until(lambda: not redis.exists(KEYS.job("one")), "the job expires", seconds=3)
+
+    assert await store.recall("key") is None
+
+
 async def test_a_key_lives_as_long_as_its_job_and_then_the_time_set(
     store: JobStore, redis: Redis, settings: Settings
 ) -> None:
