@@ -16,9 +16,6 @@ from tests.chaos.kind import KINDS, spec_of
 from tests.chaos.ledger import TERMINAL, Call, Intent
 from tests.chaos.watch import Watch
 
-IS_STREAM_SERVED: Final = True
-"""Whether clients watch streams; anything but a stream is a fault then."""
-
 CROWD: Final = 8
 """Four times as many jobs in hand as processes that compute."""
 _POLL_SECONDS: Final = (0.1, 0.8)
@@ -36,19 +33,14 @@ class Crowd:
         client: What talks.
         random: Chooses what they want and how they behave.
         prefix: First part of every name, so that no two runs share a key.
-        with_streams: Whether some of them watch streams.
     """
 
-    def __init__(
-        self, client: Client, random: Random, *, prefix: str, with_streams: bool = IS_STREAM_SERVED
-    ) -> None:
+    def __init__(self, client: Client, random: Random, *, prefix: str) -> None:
         self._client = client
         self._random = random
         self._prefix = prefix
         self._numbers = count(1)
-        self._habits = [self._poll, self._wait, self._long_poll]
-        if with_streams:
-            self._habits += [self._watch, self._watch]
+        self._habits = [self._poll, self._wait, self._long_poll, self._watch, self._watch]
         self.is_over = asyncio.Event()
         """Once set, nobody insists on anything."""
         self.is_closing = asyncio.Event()

@@ -23,7 +23,7 @@ Strike = Callable[[Stack, Random], Heal]
 DEPLOY_GRACE_SECONDS: Final = 5.0
 """How long a deploy lets a worker stop by itself before it kills it."""
 LONGER_THAN_A_LEASE: Final = (6.0, 8.0)
-"""The default lease is 5 s."""
+"""The default lease is 4 s."""
 _CUT_PATIENCE_SECONDS: Final = 60.0
 """The API asks for a round of recovery each second, once it lives."""
 

@@ -10,7 +10,7 @@ from typing import Final
 from tests.chaos.archive import list_jobs, read_stories, read_story
 from tests.chaos.checker import References, check
 from tests.chaos.client import Client
-from tests.chaos.crowd import IS_STREAM_SERVED, Crowd
+from tests.chaos.crowd import Crowd
 from tests.chaos.kind import KINDS, spec_of
 from tests.chaos.ledger import TERMINAL, Ledger, now
 from tests.chaos.monkey import Monkey
@@ -49,7 +49,6 @@ async def soak(
     seconds: float,
     seed: int,
     tell: Tell,
-    with_streams: bool = IS_STREAM_SERVED,
 ) -> Findings:
     """Run chaos against a stack that is ready, and judge it.
 
@@ -58,7 +57,6 @@ async def soak(
         seconds: How long faults are made.
         seed: Chooses faults, times, specs and habits.
         tell: Hears a line about how it stands, about once a second.
-        with_streams: Whether some clients watch streams.
     """
     ledger = Ledger()
     async with Client(stack.url, Ledger()) as calm:
@@ -68,7 +66,6 @@ async def soak(
             client,
             Random(f"crowd {seed}"),  # noqa: S311  # chance, not secrecy
             prefix=f"soak-{seed}-{secrets.token_hex(3)}",
-            with_streams=with_streams,
         )
         monkey = Monkey(stack, client, Random(f"monkey {seed}"))  # noqa: S311  # the same
         began = now()

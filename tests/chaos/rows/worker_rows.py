@@ -20,7 +20,7 @@ DEPLOY_GOAL_SECONDS: Final = 2.0
 """A worker that is told to stop hands its job back by then."""
 _MIDDLE_STEP: Final = 500
 _FROZEN_SECONDS: Final = (8.0, 8.0)
-"""A lease of 5 s, a round of recovery, and the other process is at work for a second."""
+"""A lease of 4 s, a round of recovery, and the other process is at work for a second."""
 _FLOW_POSTERS: Final = 4
 _FLOW_RESTARTS: Final = 10
 _START_SECONDS: Final = 120.0
