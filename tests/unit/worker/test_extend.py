@@ -163,12 +163,12 @@ def test_diverged_fit_leaves_nothing_to_go_on_from(desk: TestDesk) -> None:
 
 
 def test_stop_rules_of_an_extension_count_from_its_old_end_only(desk: TestDesk) -> None:
-    met_at_once = {"loss_below": 1e9}
+    met_at_once: dict[str, Any] = {"stop": {"loss_below": 1e9}}
     desk.submit(job_id="short", **BODY, steps=30)
     desk.work(TorchEngine())
-    extend(desk, "short", steps=50, stop=met_at_once)
+    extend(desk, "short", steps=50, **met_at_once)
     desk.work(TorchEngine())
-    desk.submit(job_id="whole", **(BODY | {"stop": met_at_once}), steps=80)
+    desk.submit(job_id="whole", **(BODY | met_at_once), steps=80)
     desk.work(TorchEngine())
     outcomes = [desk.record(job_id).outcome for job_id in ("longer", "whole")]
 
