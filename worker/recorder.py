@@ -2,14 +2,13 @@
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Final
 
-from app.domain.errors import StoreUnavailable
 from app.domain.history import Rows
 from app.domain.job import Progress
 from app.store.checkpoint import Checkpoint
 from app.store.runs import Claim, RunStore
+from worker.outage import Outage
 
 RECORD_SECONDS: Final = 0.25
 """Progress at most four times a second."""
@@ -33,14 +32,21 @@ class Recorder:
     Args:
         runs: Where to write.
         claim: The attempt.
+        outage: Says when not to try, and counts the tries that were in vain.
         clock: Seconds that only rise.
     """
 
     def __init__(
-        self, runs: RunStore, claim: Claim, *, clock: Callable[[], float] = time.monotonic
+        self,
+        runs: RunStore,
+        claim: Claim,
+        *,
+        outage: Outage,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._runs = runs
         self._claim = claim
+        self._outage = outage
         self._clock = clock
         self._started = clock()
         self._wait = FIRST_RECORD_SECONDS
@@ -70,10 +76,10 @@ class Recorder:
             self._pending.append(rows)
         self._progress = progress
         self._is_pending = True
-        if self._clock() < self._due:
+        if self._clock() < self._due or self._outage.is_on:
             return
         is_due = self._clock() >= self._checkpoint_due
-        with suppress(StoreUnavailable):
+        with self._outage.endured():
             self._write(with_event=True, snapshot=snapshot if is_due else None)
         self._wait = min(2 * self._wait, RECORD_SECONDS)
         self._due = self._clock() + self._wait

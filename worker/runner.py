@@ -25,16 +25,14 @@ from app.domain.spec import ComparisonSpec
 from app.log import bound, fields
 from app.settings import Settings
 from app.store.checkpoint import Checkpoint
-from app.store.connect import Pauses
 from app.store.runs import Claim, RunStore
 from worker.contract import Block, Engine, Prepared, Run
 from worker.ending import judge, time_limit_exceeded
 from worker.lease import Lease, end_process
+from worker.outage import Outage
 from worker.pulse import Pulse
 from worker.recorder import Recorder, Snapshot
 
-DRAIN_SECONDS: Final = 5.0
-"""How long a worker that was asked to stop still waits for a Redis that is away."""
 LONG_BLOCK_SECONDS: Final = 0.5
 """A block that takes longer is given up half way when the worker is asked to stop."""
 
@@ -52,6 +50,7 @@ class _Attempt:
     claim: Claim
     lease: Lease
     recorder: Recorder
+    outage: Outage
     started: float  # by the clock, had nothing interrupted the job
     block_started: float = math.inf  # by the clock
     prepared: Prepared | None = None
@@ -118,8 +117,9 @@ class Runner:
             give_up=self.give_up,
         )
         with lease:
-            recorder = Recorder(self.runs, claim, clock=self.clock)
-            attempt = _Attempt(claim, lease, recorder, self.clock())
+            outage = Outage(is_draining=self.is_draining, pulse=self.pulse, clock=self.clock)
+            recorder = Recorder(self.runs, claim, outage=outage, clock=self.clock)
+            attempt = _Attempt(claim, lease, recorder, outage, self.clock())
             try:
                 self._conclude(attempt)
             except LeaseLost:
@@ -133,7 +133,7 @@ class Runner:
         try:
             status, error = self._run_all(attempt)
         except _Drained:
-            self._insist(lambda: self.runs.release(attempt.claim))
+            attempt.outage.insist(lambda: self.runs.release(attempt.claim))
             _LOG.info("job.released")
         else:
             self._finish(attempt, status, error)
@@ -191,12 +191,12 @@ class Runner:
             self._resume(attempt, prepared)
         except CheckpointUnusable as unusable:
             _LOG.warning("job.starts_over", extra=fields(detail=unusable.detail))
-            self._insist(lambda: self.runs.start_over(claim))
+            attempt.outage.insist(lambda: self.runs.start_over(claim))
             # The first one may have been moved half way.
             prepared = self.engine.prepare(record.spec, columns=claim.columns, device=device)
             reason = f"{engine.reason}; started over, because {unusable.detail}"
             engine = engine.model_copy(update={"reason": reason})
-        self._insist(
+        attempt.outage.insist(
             lambda: self.runs.describe(
                 claim,
                 device=record.device.model_copy(
@@ -225,6 +225,10 @@ class Runner:
         attempt.started -= kept.seconds
         _LOG.info("job.resumed", extra=fields(run=kept.run, step=kept.step))
 
+    def _computed_seconds(self, attempt: _Attempt) -> float:
+        """Return what counts against timeout_seconds: not the waiting for a Redis that is away."""
+        return self.clock() - attempt.started - attempt.outage.waited_seconds
+
     def _snapshot(self, attempt: _Attempt, index: int, run: Run, *, step: int) -> Checkpoint | None:
         """Return where the job stands between two blocks, or before a run's first."""
         state = run.snapshot()
@@ -236,7 +240,7 @@ class Runner:
             step=step,
             state=state,
             results=tuple(attempt.results[:index]),
-            seconds=self.clock() - attempt.started,
+            seconds=self._computed_seconds(attempt),
         )
 
     def _last_checkpoint(self, attempt: _Attempt) -> Checkpoint | None:
@@ -261,7 +265,7 @@ class Runner:
             if before < len(runs)
             else None
         )
-        self._insist(partial(attempt.recorder.flush, snapshot=snapshot))
+        attempt.outage.insist(partial(attempt.recorder.flush, snapshot=snapshot))
 
     def _drive(self, attempt: _Attempt, index: int, run: Run) -> StopReason:
         """Compute one run until it stops by itself or is stopped."""
@@ -306,56 +310,29 @@ class Runner:
         if attempt.lease.is_lost:
             raise LeaseLost("The lease was lost while a block was computed")
         if self.is_draining():
-            self._insist(partial(attempt.recorder.flush, snapshot=snapshot))
+            attempt.outage.insist(partial(attempt.recorder.flush, snapshot=snapshot))
             raise _Drained
-        try:
-            if self.runs.is_cancel_requested(attempt.claim):
-                return StopReason.CANCELLED
-        except StoreUnavailable:
-            # Go on computing; nobody can ask for anything while Redis is away.
-            _LOG.debug("job.cancel_unknown")
-        if self.clock() - attempt.started > attempt.claim.record.spec.timeout_seconds:
+        if not attempt.outage.is_on:
+            # Nobody can ask for anything while Redis is away.
+            with attempt.outage.endured():
+                if self.runs.is_cancel_requested(attempt.claim):
+                    return StopReason.CANCELLED
+        if self._computed_seconds(attempt) > attempt.claim.record.spec.timeout_seconds:
             return StopReason.TIME_LIMIT
         return None
 
     def _finish(self, attempt: _Attempt, status: Status, error: JobError | None) -> None:
         """Write everything that is known, then the terminal status."""
         outcome = _make_outcome(attempt)
-        self._insist(attempt.recorder.flush)
+        attempt.outage.insist(attempt.recorder.flush)
         checkpoint = self._last_checkpoint(attempt)
-        self._insist(
+        attempt.outage.insist(
             lambda: self.runs.finish(
                 attempt.claim, status=status, outcome=outcome, error=error, checkpoint=checkpoint
             )
         )
-        seconds = round(self.clock() - attempt.started, 4)
+        seconds = round(self._computed_seconds(attempt), 4)
         _LOG.info("job.finished", extra=fields(status=str(status), run_seconds=seconds))
-
-    def _insist(self, write: Callable[[], None]) -> None:
-        """Write until Redis takes it: a finished result waits for Redis, not the other way round.
-
-        Raises:
-            LeaseLost: Another attempt has taken the job meanwhile.
-            StoreUnavailable: This process was asked to stop and Redis stays away.
-        """
-        drained_until: float | None = None
-        is_told = False
-        pauses = Pauses()
-        while True:
-            self.pulse.beat()
-            try:
-                write()
-            except StoreUnavailable as away:
-                if not is_told:
-                    _LOG.warning("store.away", extra=fields(detail=away.detail))
-                    is_told = True
-                if self.is_draining():
-                    drained_until = drained_until or self.clock() + DRAIN_SECONDS
-                    if self.clock() >= drained_until:
-                        raise
-                time.sleep(pauses.next_seconds())
-            else:
-                return
 
 
 def _progress(block: Block, index: int, run: Run, *, num_runs: int) -> Progress:

@@ -24,6 +24,16 @@ from worker.runner import Runner
 T = TypeVar("T")
 
 
+class Clock:
+    """Seconds that a test moves on."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 class TestDesk:
     """A worker's desk in the test's own thread.
 

@@ -10,20 +10,12 @@ from app.domain.events import EventType
 from app.domain.job import Progress
 from app.store.checkpoint import Checkpoint
 from app.store.runs import RunStore
-from tests.unit.worker.desk import TestDesk
+from tests.unit.worker.desk import Clock, TestDesk
 from tests.unit.worker.scripted import rows_between
 from worker import recorder as recorder_module
+from worker.outage import Outage
+from worker.pulse import Pulse
 from worker.recorder import CHECKPOINT_SECONDS, FIRST_RECORD_SECONDS, RECORD_SECONDS, Recorder
-
-
-class Clock:
-    """Seconds that a test moves on."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -31,12 +23,16 @@ def clock() -> Clock:
     return Clock()
 
 
+def make_outage(clock: Clock) -> Outage:
+    return Outage(is_draining=lambda: False, pulse=Pulse(), clock=clock)
+
+
 @pytest.fixture
 def recorder(desk: TestDesk, clock: Clock) -> Recorder:
     desk.submit()
     claim = desk.runs.claim("cpu", worker="w1", device="cpu")
     assert claim is not None
-    return Recorder(desk.runs, claim, clock=clock)
+    return Recorder(desk.runs, claim, outage=make_outage(clock), clock=clock)
 
 
 def progress_at(step: int, *, run: int = 0) -> Progress:
@@ -206,18 +202,24 @@ class Flaky(RunStore):
 
     Args:
         desk: Whose Redis.
+        clock: Moved on by `hang_seconds` with every failure.
         is_written: Whether the rows arrive all the same.
     """
 
-    def __init__(self, desk: TestDesk, *, is_written: bool) -> None:
+    def __init__(self, desk: TestDesk, *, clock: Clock, is_written: bool) -> None:
         super().__init__(desk.redis, desk.settings)
+        self._clock = clock
+        self.hang_seconds = 0.0
+        self.tries = 0
         self.is_away = True
         self.is_written = is_written
 
     def record(self, *given: Any, **named: Any) -> None:
+        self.tries += 1
         if self.is_written or not self.is_away:
             super().record(*given, **named)
         if self.is_away:
+            self._clock.now += self.hang_seconds
             raise StoreUnavailable("away", retry_after_seconds=1)
 
 
@@ -228,8 +230,8 @@ def test_store_that_is_away_loses_no_row_and_doubles_none(
     desk.submit()
     claim = desk.runs.claim("cpu", worker="w1", device="cpu")
     assert claim is not None
-    flaky = Flaky(desk, is_written=is_written)
-    recorder = Recorder(flaky, claim, clock=clock)
+    flaky = Flaky(desk, clock=clock, is_written=is_written)
+    recorder = Recorder(flaky, claim, outage=make_outage(clock), clock=clock)
     for first in range(0, 50, 10):
         clock.now += 1
         add(recorder, first, first + 10)
@@ -240,6 +242,27 @@ def test_store_that_is_away_loses_no_row_and_doubles_none(
     add(recorder, 50, 60)
 
     assert list(desk.history().step) == list(range(60))
+
+
+def test_store_that_hangs_is_left_alone_for_as_long(desk: TestDesk, clock: Clock) -> None:
+    desk.submit()
+    claim = desk.runs.claim("cpu", worker="w1", device="cpu")
+    assert claim is not None
+    flaky = Flaky(desk, clock=clock, is_written=False)
+    flaky.hang_seconds = 5.0
+    outage = make_outage(clock)
+    recorder = Recorder(flaky, claim, outage=outage, clock=clock)
+    tried_at: list[float] = []
+    for first in range(0, 400, 10):
+        clock.now += 0.5
+        tried = flaky.tries
+        add(recorder, first, first + 10)
+        if flaky.tries > tried:
+            tried_at.append(clock.now)
+
+    # Half a second of each turn is the block that found the pause over.
+    assert [later - earlier for earlier, later in pairwise(tried_at)] == [10.0] * 3
+    assert outage.waited_seconds == 5.0 * flaky.tries
 
 
 def test_lost_lease_is_told(desk: TestDesk, clock: Clock, recorder: Recorder) -> None:

@@ -15,7 +15,7 @@ from app.store import server
 from tests.unit.worker.desk import TestDesk
 from tests.unit.worker.scripted import EXACT, PROBLEM, ScriptedEngine, ScriptedRun
 from tests.waiting import wait_until
-from worker import runner
+from worker import outage as outage_module
 
 COMPARISON = {"kind": "comparison", "optimizers": ["adam", "sgd", "adagrad"]}
 
@@ -395,7 +395,7 @@ def test_drained_worker_does_not_wait_for_redis_for_ever(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(runner, "DRAIN_SECONDS", 0.3)
+    monkeypatch.setattr(outage_module, "DRAIN_SECONDS", 0.3)
     caplog.set_level(logging.WARNING)
     with TestDesk(outage.url, settings) as desk:
         desk.submit()
