@@ -6,7 +6,7 @@ READY := $(VENV)/ready
 PYTEST := $(PY) -m pytest
 PYTEST_ARGS ?=
 # One process for all that starts services of its own, the other for the rest.
-IN_TWO := -n 2 --dist loadgroup
+IN_TWO := -n 2
 # Only GNU make 4 can keep the output of parallel checks apart.
 SYNC := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 QUICK_TESTS := $(wildcard tests/unit tests/meta)

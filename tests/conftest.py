@@ -1,26 +1,32 @@
 """What every test may ask for: a private Redis, empty at the start of each test, and settings."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
 import pytest
 from redis import Redis
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from app.settings import Settings
 from app.store import server
 from app.store.connect import connect_sync
 
-_HERE: Final = Path(__file__).parent
 _SERVING: Final = frozenset({"acceptance", "chaos", "docs", "power"})
 """Rooms whose tests start whole services: side by side they would take each other's time."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep what starts services together, in one of `make test`'s two processes."""
-    for item in items:
-        if item.path.relative_to(_HERE).parts[0] in _SERVING:
-            item.add_marker(pytest.mark.xdist_group("services"))
+class _ServicesApart(LoadScopeScheduling):
+    """Keeps what starts services in one of `make test`'s two processes, the rest goes by files."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::", maxsplit=1)[0]
+        return "services" if file.split("/")[1] in _SERVING else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """Take the place of xdist's own scheduling."""
+    return _ServicesApart(config, log)
 
 
 @pytest.fixture(scope="session")

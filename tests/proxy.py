@@ -147,7 +147,11 @@ def connect(target: Address) -> socket.socket:
     """Return a connection to a target."""
     if isinstance(target, str):
         made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        made.connect(target)
+        try:
+            made.connect(target)
+        except OSError:
+            made.close()
+            raise
         return made
     return socket.create_connection(target)
 

@@ -30,7 +30,8 @@ def main(words: list[str] | None = None) -> int:
         "--keep", type=Path, help="directory for data, logs and ledger; else nothing is kept"
     )
     given = parser.parse_args(words)
-    # A stop by SIGTERM leaves as little behind as a Ctrl-C.
+    # A stop by SIGTERM leaves as little behind as a Ctrl-C, which a shell's background ignores.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _interrupt)
     terminal = Terminal()
     terminal.say(f"chaos for {given.seconds:g} s, seed {given.seed}")
