@@ -91,13 +91,20 @@ class House:
             return json.load(answer)
 
     def pid_of(self, words: str) -> int:
-        """Return the first process (a parent before its children) whose command has the words."""
-        return min(pid for pid, command in processes_of(self.data_dir).items() if words in command)
+        """Return the process whose command has the words, the parent where children have them too."""
+        found = [pid for pid, words_of in processes_of(self.data_dir).items() if words in words_of]
+        # By parenthood, not by number: the kernel begins again with small ones.
+        return next(pid for pid in found if parent_of(pid) not in found)
 
     def _read(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self.printed += line
+
+
+def parent_of(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("PPid:")[2].split()[0])
 
 
 def house_environment(data_dir: Path) -> dict[str, str]:

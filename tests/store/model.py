@@ -24,6 +24,7 @@ class Model:
     start_overs: int = 0
     holder: Claim | None = None
     released: Claim | None = None
+    started_over: Claim | None = None
     seq: int = 0
     last: JobRecord | None = None
     events: list[int] = field(default_factory=list)

@@ -112,11 +112,6 @@ local function has_strayed(id)
   return false
 end
 
--- Counts that half a script has left wrong end with the queue.
-if redis.call('ZCARD', WAITING) == 0 then
-  for _, queue in ipairs(QUEUES) do redis.call('DEL', clients_key(queue)) end
-end
-
 local swept = NS .. 'swept'
 local after = '(' .. (redis.call('GET', swept) or 0)
 local slice = redis.call('ZRANGEBYSCORE', INDEX, after, '+inf', 'WITHSCORES', 'LIMIT', 0, most)
@@ -124,6 +119,11 @@ for i = 1, #slice, 2 do
   if has_strayed(slice[i]) then strayed = strayed + 1 end
 end
 redis.call('SET', swept, #slice == most * 2 and slice[#slice] or 0)
+
+-- Counts that half a script has left wrong end with the queue.
+if redis.call('ZCARD', WAITING) == 0 then
+  for _, queue in ipairs(QUEUES) do redis.call('DEL', clients_key(queue)) end
+end
 
 local reply = {}
 for _, queue in ipairs(QUEUES) do
