@@ -1,8 +1,8 @@
 """The Celery worker: `celery -A worker.main worker --queues cpu`; hears signals, starts recovery.
 
 A parent forks children: the parent consumes messages, does recovery rounds and keeps a watchdog,
-the children run jobs. Run it with --without-gossip --without-mingle --without-heartbeat: workers here share nothing
-but the store.
+the children run jobs. Run it with --without-gossip --without-mingle --without-heartbeat: workers
+here share nothing but the store.
 """
 
 import os

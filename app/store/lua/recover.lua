@@ -30,8 +30,9 @@ local function fail(id, problem)
   end_job(id, 'failed', now, times, problem)
 end
 
--- Nobody has made a round for longer than a lease, and than an election: Redis was away, or its clock leapt ahead. Then
--- nobody could renew either, and a lease that is over says nothing yet: each begins anew.
+-- Nobody has made a round for longer than a lease, and than an election: Redis was away, or its
+-- clock leapt ahead. Then nobody could renew either, and a lease that is over says nothing yet: each
+-- begins anew.
 local round = NS .. 'round'
 local silent = now - (redis.call('GET', round) or now)
 redis.call('SET', round, text(now))
