@@ -55,6 +55,8 @@ _AWAY: Final = (
 )
 # Redis cannot write (disk, replicas) or is blocked by a script: redis-py has no class for these.
 _AWAY_WORDS: Final = ("OOM", "LOADING", "READONLY", "MISCONF", "NOREPLICAS", "BUSY", "MASTERDOWN")
+# uvloop says it with a RuntimeError when a connection is closed between connecting and writing.
+_CLOSED_WORDS: Final = "the handler is closed"
 
 
 def connect_async(settings: Settings, url: str) -> AsyncRedis:
@@ -181,6 +183,10 @@ def translate_errors() -> Generator[None]:
         raise _unavailable(error) from error
     except ResponseError as error:
         if str(error).startswith(_AWAY_WORDS):
+            raise _unavailable(error) from error
+        raise
+    except RuntimeError as error:
+        if _CLOSED_WORDS in str(error):
             raise _unavailable(error) from error
         raise
 

@@ -6,6 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import uvloop
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -120,6 +121,26 @@ async def test_a_full_redis_refuses_submits_and_lets_running_jobs_end(
 def test_a_redis_that_cannot_write_is_unavailable(word: str) -> None:
     with pytest.raises(StoreUnavailable), translate_errors():
         raise ResponseError(word)
+
+
+def test_a_connection_that_uvloop_finds_closed_is_unavailable() -> None:
+    async def write_behind_the_close() -> None:
+        server = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0)
+        async with server:
+            _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            # As redis-py does when the end is met between connecting and the first command.
+            writer.transport.abort()
+            await asyncio.sleep(0)
+            with translate_errors():
+                writer.writelines([b"PING"])
+
+    with pytest.raises(StoreUnavailable), asyncio.Runner(loop_factory=uvloop.new_event_loop) as run:
+        run.run(write_behind_the_close())
+
+
+def test_another_defect_is_not_taken_for_an_absent_redis() -> None:
+    with pytest.raises(RuntimeError, match="ours"), translate_errors():
+        raise RuntimeError("a defect of ours")
 
 
 async def test_a_mistake_of_ours_stays_what_it_is(client: AsyncRedis, redis: Redis) -> None:
