@@ -1,0 +1,1 @@
+"""Update rules in plain arithmetic, each written once, and what executes them."""

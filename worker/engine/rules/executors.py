@@ -1,0 +1,245 @@
+"""Two ways to run the loop's text between two blocks: compiled, or as plain Python."""
+
+from array import array
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any, Final, Protocol
+
+import numpy as np
+
+from worker.engine.rules.kernels import Kernel
+from worker.engine.rules.rule import Rule
+from worker.engine.rules.text import NumberType, plain_text, scalar_text
+
+COLUMNS: Final = 5
+"""a, b, loss, excess loss, batch loss."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Where a run stands between two blocks; loop.advance has the meanings.
+
+    Attributes:
+        has_begun: Whether the row of `step` has been looked at.
+        step: Updates made.
+        due: The next step whose row is recorded.
+        line: a and b.
+        kept: The gradient that is never set to zero.
+        memory: What the rule remembers.
+        noted: What the watch has seen.
+    """
+
+    has_begun: bool
+    step: int
+    due: int
+    line: tuple[float, ...]
+    kept: tuple[float, ...]
+    memory: tuple[float, ...]
+    noted: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """What does not change from block to block; loop.advance has the meanings.
+
+    Attributes:
+        stops: Stop rules and the stride of recording.
+        bowl: The exact answer and its surroundings.
+        settings: Hyperparameters.
+        keeps: Whether gradients add up.
+    """
+
+    stops: tuple[float, ...]
+    bowl: tuple[float, ...]
+    settings: tuple[float, ...]
+    keeps: bool
+
+    def most_rows(self, count: int) -> int:
+        """Return how many rows so many looks can record."""
+        return int(count // self.stops[1]) + 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stretch:
+    """What some steps came to.
+
+    Attributes:
+        standing: Where they led.
+        reason: Why the run is over, 0 while it goes on.
+        steps: Of the recorded rows.
+        columns: a, b, loss, excess loss and batch loss of the recorded rows.
+    """
+
+    standing: Standing
+    reason: int
+    steps: "array[int]"
+    columns: tuple["array[float]", ...]
+
+
+class Executor(Protocol):
+    """Runs the loop's text."""
+
+    def advance(
+        self,
+        count: int,
+        standing: Standing,
+        course: Course,
+        *,
+        batches: Sequence[float],
+        batch_width: int,
+        rates: Sequence[float],
+        rate_width: int,
+    ) -> Stretch:
+        """Make up to `count` looks, each but a first one after an update."""
+        ...
+
+
+class Compiled:
+    """Machine code.
+
+    Args:
+        kernel: Of the rule and the number type.
+        number: The run's type.
+    """
+
+    def __init__(self, kernel: Kernel, number: NumberType) -> None:
+        self._kernel = kernel
+        self._dtype = np.dtype(number)
+
+    def advance(
+        self,
+        count: int,
+        standing: Standing,
+        course: Course,
+        *,
+        batches: Sequence[float],
+        batch_width: int,
+        rates: Sequence[float],
+        rate_width: int,
+    ) -> Stretch:
+        """Make up to `count` looks, without the interpreter's lock."""
+        most = course.most_rows(count)
+        steps = np.empty(most, np.int64)
+        columns = tuple(np.empty(most) for _ in range(COLUMNS))
+        line, kept, memory = (
+            np.array(part, self._dtype) for part in (standing.line, standing.kept, standing.memory)
+        )
+        noted = np.array(standing.noted)
+        step, due, rows, reason = self._kernel.advance(
+            count,
+            (standing.has_begun, standing.step, standing.due),
+            (course.stops, course.bowl, course.settings, course.keeps),
+            (line, kept, memory, noted),
+            (
+                np.ascontiguousarray(batches, np.float64).reshape(-1),
+                batch_width,
+                np.asarray(rates, np.float64),
+                rate_width,
+            ),
+            (steps, *columns),
+        )
+        return Stretch(
+            standing=Standing(
+                has_begun=True,
+                step=step,
+                due=due,
+                line=tuple(line.tolist()),
+                kept=tuple(kept.tolist()),
+                memory=tuple(memory.tolist()),
+                noted=tuple(noted.tolist()),
+            ),
+            reason=reason,
+            steps=array("q", steps[:rows].tobytes()),
+            columns=tuple(array("d", column[:rows].tobytes()) for column in columns),
+        )
+
+
+class Interpreted:
+    """Plain Python: slower by a factor of 25, and there from the first moment.
+
+    Args:
+        rule: What to run.
+        number: The run's type.
+    """
+
+    def __init__(self, rule: Rule, number: NumberType) -> None:
+        self._scalar: type[Any] = np.float32 if number == "float32" else np.float64
+        self._careful = _define(scalar_text(rule, number))
+        self._quick = _define(plain_text(rule)) if number == "float64" else None
+
+    def advance(
+        self,
+        count: int,
+        standing: Standing,
+        course: Course,
+        *,
+        batches: Sequence[float],
+        batch_width: int,
+        rates: Sequence[float],
+        rate_width: int,
+    ) -> Stretch:
+        """Make up to `count` looks."""
+        flat = np.asarray(batches, np.float64).reshape(-1).tolist()
+        rest = (course, flat, batch_width, rates, rate_width)
+        if self._quick is not None:
+            try:
+                return _interpret(self._quick, float, count, standing, *rest)
+            except (ArithmeticError, ValueError):
+                # Python raises where a float64 becomes inf or NaN; nothing has been changed.
+                pass
+        with np.errstate(all="ignore"):
+            return _interpret(self._careful, self._scalar, count, standing, *rest)
+
+
+def _interpret(
+    advance: Callable[..., tuple[int, int, int, int]],
+    scalar: Callable[[float], Any],
+    count: int,
+    standing: Standing,
+    course: Course,
+    batches: Sequence[float],
+    batch_width: int,
+    rates: Sequence[float],
+    rate_width: int,
+) -> Stretch:
+    most = course.most_rows(count)
+    steps = [0] * most
+    columns = tuple([0.0] * most for _ in range(COLUMNS))
+    line, kept, memory = (
+        [scalar(value) for value in part]
+        for part in (standing.line, standing.kept, standing.memory)
+    )
+    noted = list(standing.noted)
+    step, due, rows, reason = advance(
+        count,
+        (standing.has_begun, standing.step, standing.due),
+        (course.stops, course.bowl, course.settings, course.keeps),
+        (line, kept, memory, noted),
+        (batches, batch_width, rates, rate_width),
+        (steps, *columns),
+    )
+    return Stretch(
+        standing=replace(
+            standing,
+            has_begun=True,
+            step=step,
+            due=due,
+            line=tuple(map(float, line)),
+            kept=tuple(map(float, kept)),
+            memory=tuple(map(float, memory)),
+            noted=tuple(map(float, noted)),
+        ),
+        reason=reason,
+        steps=array("q", steps[:rows]),
+        columns=tuple(array("d", column[:rows]) for column in columns),
+    )
+
+
+@cache
+def _define(text: str) -> Callable[..., tuple[int, int, int, int]]:
+    """Return the loop that a text defines."""
+    words: dict[str, Any] = {}
+    exec(compile(text, "<rule>", "exec"), words)  # noqa: S102  # our own text, see text.py
+    advance: Callable[..., tuple[int, int, int, int]] = words["advance"]
+    return advance

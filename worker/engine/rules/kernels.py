@@ -1,0 +1,149 @@
+"""Compiled rules on the disk: built beside the service, loaded before a job, never on its path.
+
+numba does the compiling and keeps the machine code beside the text that it was made from. What is
+here is which texts there are, and that nothing is compiled by whoever wants to compute: a kernel
+that has not been built is simply not there, and plain Python runs the same text.
+"""
+
+import fcntl
+import hashlib
+import importlib.util
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, cast, get_args
+
+from app.domain.catalogue import OPTIMIZERS
+from worker.engine.rules.rule import RULES, Rule
+from worker.engine.rules.text import NumberType, compiled_text
+
+_NUMBERS: Final = cast("tuple[NumberType, ...]", get_args(NumberType))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kernel:
+    """The two loops around one rule, compiled for one number type.
+
+    Attributes:
+        advance: As loop.advance.
+        sweep: As loop.sweep.
+    """
+
+    advance: Callable[..., tuple[int, int, int, int]]
+    sweep: Callable[..., None]
+
+
+class Kernels:
+    """All kernels of this machine's processor in one directory.
+
+    Args:
+        directory: Where they are kept; made when something is built. Other versions and processors
+            may keep theirs in it too.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._kept = directory
+        self._place = directory / _key()
+        self._loaded = dict[str, Kernel]()
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The names of those that have not been built."""
+        return tuple(stem for stem, _ in _texts() if not self._mark(stem).exists())
+
+    def load(self, rule: Rule, number: NumberType) -> Kernel | None:
+        """Return a kernel if it has been built; some milliseconds the first time."""
+        stem = f"{rule.name}_{number}"
+        kernel = self._loaded.get(stem)
+        if kernel is None and self._mark(stem).exists():
+            kernel = self._loaded[stem] = _load(self._readable() / f"{stem}.py")
+        return kernel
+
+    def load_all(self) -> int:
+        """Load whatever has been built, and return how many kernels that are."""
+        for rule in RULES.values():
+            for number in _NUMBERS:
+                self.load(rule, number)
+        return len(self._loaded)
+
+    def build(self, tell: Callable[[str, int], None] = lambda _stem, _left: None) -> None:
+        """Compile what is missing; two seconds a kernel.
+
+        Args:
+            tell: Hears which one is next, and how many are left with it.
+
+        Raises:
+            OSError: The directory cannot be written.
+        """
+        self._place.mkdir(parents=True, exist_ok=True)
+        with _alone(self._place / "lock"):
+            texts = [(stem, text) for stem, text in _texts() if not self._mark(stem).exists()]
+            for done, (stem, text) in enumerate(texts):
+                tell(stem, len(texts) - done)
+                path = self._place / f"{stem}.py"
+                path.write_text(text)
+                _load(path)
+                self._mark(stem).touch()
+
+    def _mark(self, stem: str) -> Path:
+        return self._place / f"{stem}.built"
+
+    def _readable(self) -> Path:
+        """Return a place that numba reads from: it does not trust one that it could not write."""
+        if not os.access(self._place, os.W_OK):
+            copy = Path(tempfile.mkdtemp(prefix="fitjobs-kernels-"))
+            self._place = shutil.copytree(self._place, copy / self._place.name)
+        return self._place
+
+
+def _texts() -> Iterator[tuple[str, str]]:
+    """Yield the name and text of every kernel there is."""
+    for name, rule in {rule.name: (cls, rule) for cls, rule in RULES.items()}.values():
+        defaults = {word: about["default"] for word, about in OPTIMIZERS[name]["hyperparameters"].items()}
+        count = len(rule.settings(defaults))
+        for number in _NUMBERS:
+            yield f"{rule.name}_{number}", compiled_text(rule, number, num_settings=count)
+
+
+def _key() -> str:
+    """Return a word for everything that machine code depends on."""
+    # Late: half a second that only a worker needs.
+    import llvmlite.binding as llvm  # noqa: PLC0415
+    import numba  # noqa: PLC0415
+
+    parts = [
+        numba.__version__,
+        platform.python_version(),
+        platform.machine(),
+        llvm.get_host_cpu_name(),
+        llvm.get_host_cpu_features().flatten(),
+        *(text for _, text in _texts()),
+    ]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def _load(path: Path) -> Kernel:
+    """Import a text; numba compiles it unless its machine code lies beside it."""
+    name = f"fitjobs_kernel_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no module")
+    module: Any = importlib.util.module_from_spec(spec)
+    # Machine code from the disk looks its module up by name.
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return Kernel(advance=module.advance, sweep=module.sweep)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Let only one process of this machine into the block at a time."""
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,207 @@
+"""The loop over steps around an update rule, written once like the rules: plain or compiled.
+
+For full batches of the mean squared error the data enter through a few numbers, so that a step
+costs the same for ten points and for ten million. `update`, `factors`, `load` and `store` stand
+for one rule's own; here they are Adam's, in text.py each rule's. Compiled code takes arguments by
+position, and many of them in tuples:
+
+bowl: exact a and b, what a float64 cannot hold of them, deviation of x, mean of x, exact loss,
+    largest loss that the run's type can compute.
+stops: last step, stride of recording, patience, loss_below, gradient_below, tolerance.
+seen: best loss, its step, a, b and batch loss; first step within tolerance, -1 for none; the excess
+    loss that counts as such.
+batches: five numbers an update, around the exact line: mean and variance of x, mean of the
+    residuals, covariance of both, variance of the residuals.
+"""
+
+import math
+from collections.abc import MutableSequence, Sequence
+
+from worker.engine.rules.memory import load_3 as load
+from worker.engine.rules.memory import store_3 as store
+from worker.engine.rules.numbers import State, real, wide
+from worker.engine.rules.updates import adam as update
+from worker.engine.rules.updates import adam_factors as factors
+
+Numbers = MutableSequence[float]
+Rows = tuple[MutableSequence[int], Numbers, Numbers, Numbers, Numbers, Numbers]
+
+
+def advance(
+    count: int,
+    where: tuple[bool, int, int],
+    course: tuple[State, State, State, bool],
+    state: tuple[Numbers, Numbers, Numbers, Numbers],
+    deals: tuple[Sequence[float], int, Sequence[float], int],
+    rows: Rows,
+) -> tuple[int, int, int, int]:
+    """Make up to `count` looks, each but a first one after an update.
+
+    Args:
+        count: Most looks.
+        where: Whether the row of `step` has been looked at, step, next step to record.
+        course: stops, bowl, hyperparameters, and whether gradients add up.
+        state: a and b; the gradient that is never set to zero; the rule's memory of a and b in
+            turn; seen and the last batch loss. Nothing of it is changed before the end.
+        deals: batches, 5 or 0 when every update sees the same; learning rates, 1 or 0 likewise.
+        rows: Where step, a, b, loss, excess loss and batch loss of recorded rows go.
+
+    Returns:
+        Updates made, next step to record, rows recorded, and the reason as `judge` gives it.
+    """
+    (has_begun, step, due), (stops, bowl, settings, keeps) = where, course
+    (line, kept, memory, noted), (batches, batch_width, rates, rate_width) = state, deals
+    (a, b), (kept_a, kept_b) = (line[0], line[1]), (kept[0], kept[1])
+    memory_a, memory_b = load(memory, 0, 2), load(memory, 1, 2)
+    seen = (noted[0], noted[1], noted[2], noted[3], noted[4], noted[5], noted[6])
+    batch_loss = noted[7]
+    error_a, error_b = errors(a, b, bowl)
+    filled, made, reason = 0, 0, 0
+    for _ in range(count):
+        if has_begun:
+            to_a, to_b, batch_loss = gradient(error_a, error_b, batches, made * batch_width)
+            if keeps:
+                to_a, to_b = kept_a + to_a, kept_b + to_b
+                kept_a, kept_b = to_a, to_b
+            rate = rates[made * rate_width]
+            made, step = made + 1, step + 1
+            t = float(step)
+            now = factors(t, settings)
+            a, memory_a = update(a, to_a, t, rate, now, memory_a, settings)
+            b, memory_b = update(b, to_b, t, rate, now, memory_b, settings)
+            error_a, error_b = errors(a, b, bowl)
+        has_begun = True
+        loss, excess = losses(error_a, error_b, bowl)
+        slope = steepness(error_a, error_b, bowl) if stops[4] > 0.0 else 0.0
+        row = (wide(a), wide(b), loss, excess, batch_loss)
+        seen, reason = judge(seen, step, row, slope, stops)
+        if step == due or reason > 0:
+            put(rows, filled, step, row)
+            filled += 1
+        if step == due:
+            due += int(stops[1])
+        if reason > 0:
+            break
+    line[0], line[1], kept[0], kept[1] = a, b, kept_a, kept_b
+    store(memory, 0, 2, memory_a)
+    store(memory, 1, 2, memory_b)
+    for place in range(7):
+        noted[place] = seen[place]
+    noted[7] = batch_loss
+    return step, due, filled, reason
+
+
+def errors(a: float, b: float, bowl: State) -> tuple[float, float]:
+    """Return how far a line is from the exact one, without cancellation near it."""
+    return (wide(a) - bowl[0]) - bowl[2], (wide(b) - bowl[1]) - bowl[3]
+
+
+def gradient(
+    error_a: float, error_b: float, batches: Sequence[float], at: int
+) -> tuple[float, float, float]:
+    """Return the gradient on a batch in the run's type, and the batch's loss."""
+    mean, variance, offset = batches[at], batches[at + 1], batches[at + 2]
+    covariance, scatter = batches[at + 3], batches[at + 4]
+    shift = error_a * mean + error_b + offset
+    tilt = variance * error_a + covariance
+    spread = scatter + error_a * (tilt + covariance)
+    return real(2.0 * (tilt + mean * shift)), real(2.0 * shift), wide(real(spread + shift * shift))
+
+
+def losses(error_a: float, error_b: float, bowl: State) -> tuple[float, float]:
+    """Return the loss in the run's type, and the excess loss, a sum of squares."""
+    tilt = bowl[4] * error_a
+    shift = error_a * bowl[5] + error_b
+    excess = tilt * tilt + shift * shift
+    loss = wide(real(bowl[6] + excess))
+    # The plain loop adds up all squares before it divides, so it overflows before the mean does.
+    if loss > bowl[7]:
+        loss = math.inf
+    return loss, excess
+
+
+def steepness(error_a: float, error_b: float, bowl: State) -> float:
+    """Return the norm of the gradient on all points, its parts rounded to the run's type."""
+    shift = error_a * bowl[5] + error_b
+    of_a = wide(real(2.0 * (bowl[4] * (bowl[4] * error_a) + bowl[5] * shift)))
+    of_b = wide(real(2.0 * shift))
+    return math.sqrt(of_a * of_a + of_b * of_b)
+
+
+def judge(
+    seen: State, step: int, row: State, slope: float, stops: State
+) -> tuple[State, int]:
+    """Take note of a row and say whether the run ends with it.
+
+    The reasons: 0 goes on, 1 loss_below, 2 gradient_below, 3 patience, 4 last step, 5 diverged.
+    """
+    a, b, loss, excess, batch_loss = row
+    if not (loss < math.inf and abs(a) < math.inf and abs(b) < math.inf):
+        return seen, 5
+    best_loss, best_step, best_a, best_b, best_batch, reached, goal = seen
+    now = float(step)
+    if loss < best_loss:
+        best_loss, best_step, best_a, best_b, best_batch = loss, now, a, b, batch_loss
+    if goal < 0.0:
+        goal = stops[5] * excess
+    if reached < 0.0 and excess <= goal:
+        reached = now
+    reason = 0
+    if loss < stops[3]:
+        reason = 1
+    elif slope < stops[4]:
+        reason = 2
+    elif now - best_step >= stops[2]:
+        reason = 3
+    elif now >= stops[0]:
+        reason = 4
+    return (best_loss, best_step, best_a, best_b, best_batch, reached, goal), reason
+
+
+def put(rows: Rows, at: int, step: int, row: State) -> None:
+    """Record a row."""
+    rows[0][at] = step
+    rows[1][at], rows[2][at], rows[3][at] = row[0], row[1], row[2]
+    rows[4][at], rows[5][at] = row[3], row[4]
+
+
+def sweep(
+    span: tuple[int, int, int],
+    lines: tuple[Numbers, Numbers, Numbers],
+    rates: Sequence[float],
+    bowl: State,
+    settings: State,
+    losses_to: tuple[Numbers, bool, int, int],
+) -> None:
+    """Make steps of many runs at once, a lane each: same data and settings, own rate and start.
+
+    Args:
+        span: Updates made before, updates to make, lanes of this call.
+        lines: Slopes, intercepts, and the rule's memory of all slopes, then of all intercepts, for
+            one number after the other.
+        rates: A learning rate a lane.
+        bowl: As above.
+        settings: Hyperparameters.
+        losses_to: Where the loss after each update goes, whether it does, lanes of all calls, and
+            lanes before this call's.
+    """
+    (first, count, width), (a, b, memory) = span, lines
+    to, keeps, lanes, offset = losses_to
+    for made in range(count):
+        t = float(first + made + 1)
+        now = factors(t, settings)
+        row = made * lanes + offset
+        for lane in range(width):
+            error_a, error_b = errors(a[lane], b[lane], bowl)
+            tilt = bowl[4] * error_a
+            shift = error_a * bowl[5] + error_b
+            to_a, to_b = real(2.0 * (bowl[4] * tilt + bowl[5] * shift)), real(2.0 * shift)
+            state = load(memory, lane, 2 * width)
+            a[lane], state = update(a[lane], to_a, t, rates[lane], now, state, settings)
+            store(memory, lane, 2 * width, state)
+            state = load(memory, width + lane, 2 * width)
+            b[lane], state = update(b[lane], to_b, t, rates[lane], now, state, settings)
+            store(memory, width + lane, 2 * width, state)
+            if keeps:
+                error_a, error_b = errors(a[lane], b[lane], bowl)
+                to[row + lane], _ = losses(error_a, error_b, bowl)

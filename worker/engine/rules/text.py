@@ -1,0 +1,111 @@
+"""Puts rule and loop together into one text that an executor takes: words defined, rule bound."""
+
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any, Final, Literal
+
+from worker.engine.rules import loop, memory, numbers
+from worker.engine.rules.rule import Rule
+
+NumberType = Literal["float32", "float64"]
+
+_LOOPS: Final = (
+    loop.errors,
+    loop.gradient,
+    loop.losses,
+    loop.steepness,
+    loop.judge,
+    loop.put,
+    loop.advance,
+    loop.sweep,
+)
+
+_SCALARS: Final = """
+from numpy import {number} as real, float32 as _single, sqrt as root
+wide = float
+def single(value):
+    return float(_single(value))
+"""
+_PLAIN: Final = """
+from math import sqrt as root
+from numpy import float32 as _single
+def single(value):
+    return float(_single(value))
+"""
+_COMPILED: Final = """
+from math import sqrt as root
+from numba import boolean, float32, float64, int64, njit, types
+real, wide = {number}, float64
+UniTuple = types.UniTuple
+INLINE = {{"error_model": "numpy", "nogil": True}}
+ENTRY = {{**INLINE, "cache": True}}
+ROW, LINE = float64[::1], real[::1]
+@njit(**INLINE)
+def single(value):
+    return float64(float32(value))
+"""
+_SIGNATURES: Final = {
+    "advance": """(
+    int64,
+    types.Tuple((boolean, int64, int64)),
+    types.Tuple((UniTuple(float64, 6), UniTuple(float64, 8), UniTuple(float64, {settings}), boolean)),
+    types.Tuple((LINE, LINE, LINE, ROW)),
+    types.Tuple((ROW, int64, ROW, int64)),
+    types.Tuple((int64[::1], ROW, ROW, ROW, ROW, ROW)),
+)""",
+    "sweep": """(
+    types.UniTuple(int64, 3),
+    types.UniTuple(LINE, 3),
+    ROW,
+    UniTuple(float64, 8),
+    UniTuple(float64, {settings}),
+    types.Tuple((ROW, boolean, int64, int64)),
+)""",
+}
+
+
+def plain_text(rule: Rule) -> str:
+    """Return the text for float64 on Python's own floats, where rounding is nothing to do."""
+    text = _PLAIN + _body(rule)
+    return re.sub(r"\b(real|wide)\(", "(", text)
+
+
+def scalar_text(rule: Rule, number: NumberType) -> str:
+    """Return the text on NumPy's scalars: any number type, and no division raises."""
+    return _SCALARS.format(number=number) + _body(rule)
+
+
+def compiled_text(rule: Rule, number: NumberType, *, num_settings: int) -> str:
+    """Return the text of a module that numba compiles when it is imported."""
+
+    def decorate(function: Callable[..., Any]) -> str:
+        signature = _SIGNATURES.get(function.__name__)
+        if signature is None:
+            return "@njit(**INLINE)\n"
+        return f"@njit([{signature.format(settings=num_settings)}], **ENTRY)\n"
+
+    return _COMPILED.format(number=number) + _body(rule, decorate)
+
+
+def _body(rule: Rule, decorate: Callable[[Callable[..., Any]], str] = lambda _: "") -> str:
+    """Return the functions in the order of use, the rule's own bound to the loop's names."""
+    load = getattr(memory, f"load_{rule.remembers}")
+    store = getattr(memory, f"store_{rule.remembers}")
+    parts = ["import math\n"]
+    for function in (numbers.lerp, rule.factors, rule.update, load, store):
+        parts.append(decorate(function) + _bare(function))
+    parts.append(
+        f"factors, update = {rule.factors.__name__}, {rule.update.__name__}\n"
+        f"load, store = {load.__name__}, {store.__name__}\n"
+    )
+    parts += [decorate(function) + _bare(function) for function in _LOOPS]
+    return "\n".join(parts)
+
+
+def _bare(function: Callable[..., Any]) -> str:
+    """Return a function's source without its annotations, whose names the text does not have."""
+    source = inspect.getsource(function)
+    head, _, body = source.partition(":\n    \"\"\"")
+    names = ", ".join(inspect.signature(function).parameters)
+    return f'def {function.__name__}({names}):\n    """{body}'

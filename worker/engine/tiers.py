@@ -1,0 +1,219 @@
+"""One run by the fastest engine that proves itself: the plain loop judges every run's first steps.
+
+A fast engine takes over only after it has made the same steps as the plain torch loop within the
+contract of fidelity.py; one that differs is not used, and the answer says so.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+from typing import Final, Protocol
+
+import torch
+
+from app.domain.engines import choose_engine
+from app.domain.result import EngineUsed, RunResult, StopReason, Verified
+from app.domain.spec import FitSpec
+from app.log import fields
+from worker.contract import Block, Run
+from worker.engine import checkpoint
+from worker.engine.autograd import AutogradRun
+from worker.engine.exact import solve
+from worker.engine.fidelity import allowed_difference, spread_of
+from worker.engine.moments import MomentsRun
+from worker.engine.problem import Task
+from worker.engine.rules.executors import Compiled, Executor, Interpreted
+from worker.engine.rules.kernels import Kernels
+from worker.engine.rules.rule import RULES
+from worker.engine.rules.run import RulesRun
+from worker.engine.watch import Row
+
+TRIAL_STEPS: Final = 4
+"""More would tell little more: a rule that is wrong is wrong at once, or when its clock moves."""
+TRIAL_POINTS: Final = 65_536
+"""The plain loop looks at every point in every step; so many are enough to judge a rule by."""
+
+_LOG = logging.getLogger(__name__)
+
+
+class TriedRun(Run, Protocol):
+    """A run that can show its first steps."""
+
+    def trial(self, steps: int) -> list[Row]:
+        """Return the rows of the first steps; afterwards this run may not be used any more."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """How far a fast engine lay from the plain loop.
+
+    Attributes:
+        steps: That both made.
+        points: That both looked at.
+        difference: The largest of their losses' differences, relative to the plain loop's.
+        fault: Where it was more than rounding allows, None when it never was.
+    """
+
+    steps: int
+    points: int
+    difference: float
+    fault: str | None
+
+
+class TieredRun:
+    """Satisfies worker.contract.Run by one of the engines.
+
+    Args:
+        fit: What to run.
+        task: Points, start and exact answer, shared with the job's other runs.
+        index: Position in the job, from 0.
+        label: Name in rankings and legends.
+        queue: "cpu" or "cuda".
+        kernels: Compiled rules; None when there are none.
+        clock: Seconds that only rise.
+    """
+
+    def __init__(
+        self,
+        fit: FitSpec,
+        *,
+        task: Task,
+        index: int,
+        label: str,
+        queue: str,
+        kernels: Kernels | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.label = label
+        self.steps = fit.steps
+        self._fit = fit
+        self._task = task
+        self._index = index
+        self._kernels = kernels
+        self._clock = clock
+        name, reason = choose_engine(fit, queue=queue)
+        self.used = EngineUsed(name=name, reason=reason, version=torch.__version__)
+        if name != "torch":
+            self._judge()
+        self._run: Run = self._make(self.used.name, task)
+
+    def blocks(self, breathe: Callable[[], None] = lambda: None) -> Iterator[Block]:
+        """Compute lazily, about 50 ms of steps at a time.
+
+        Args:
+            breathe: Called within a step that may take long.
+        """
+        return self._run.blocks(breathe)
+
+    def result(self, stop_reason: StopReason) -> RunResult:
+        """Describe the run as it stands after the last block."""
+        return self._run.result(stop_reason).model_copy(update={"engine": self.used.name})
+
+    def snapshot(self) -> bytes | None:
+        """Return all that the next block depends on, and which engine it is for."""
+        return self._run.snapshot()
+
+    def resume(self, snapshot: bytes) -> None:
+        """Stand where a run of the same spec and data stood, on the engine that it ran on.
+
+        Raises:
+            CheckpointUnusable: It was made in another version or place, or it is damaged.
+        """
+        engine = checkpoint.engine_in(snapshot)
+        if engine != self.used.name:
+            # Engines agree to rounding, not to bits.
+            self.used = EngineUsed(
+                name=engine,
+                reason="it goes on from a checkpoint of this engine",
+                version=torch.__version__,
+            )
+            self._run = self._make(engine, self._task)
+        self._run.resume(snapshot)
+
+    def _make(self, engine: str, task: Task) -> TriedRun:
+        match engine:
+            case "rules":
+                return RulesRun(
+                    self._fit,
+                    task=task,
+                    index=self._index,
+                    label=self.label,
+                    executor=self._executor(),
+                    clock=self._clock,
+                )
+            case "moments":
+                made = MomentsRun
+            case _:
+                made = AutogradRun
+        return made(self._fit, task=task, index=self._index, label=self.label, clock=self._clock)
+
+    def _executor(self) -> Executor:
+        rule = RULES[self._fit.optimizer.name]
+        kernel = self._kernels.load(rule, self._fit.dtype) if self._kernels else None
+        if kernel is None:
+            return Interpreted(rule, self._fit.dtype)
+        return Compiled(kernel, self._fit.dtype)
+
+    def _judge(self) -> None:
+        """Let the plain loop judge the chosen engine; keep the loop when it differs."""
+        task = sample_of(self._task)
+        name = self.used.name
+        found = compare(
+            self._make("torch", task).trial(TRIAL_STEPS),
+            self._make(name, task).trial(TRIAL_STEPS),
+            task=task,
+        )
+        optimizer = self._fit.optimizer.name
+        if found.fault is not None:
+            _LOG.warning(
+                "engine.differs",
+                extra=fields(engine=name, optimizer=optimizer, detail=found.fault),
+            )
+            reason = f"the {name} engine was tried first and differed: {found.fault}"
+            self.used = self.used.model_copy(update={"name": "torch", "reason": reason})
+            return
+        verified = Verified(
+            against=f"torch.optim.{optimizer} {torch.__version__}",
+            steps=found.steps,
+            points=found.points,
+            max_relative_difference=found.difference,
+        )
+        self.used = self.used.model_copy(update={"verified": verified})
+
+
+def sample_of(task: Task) -> Task:
+    """Return a task of so few points that the plain loop can try it at once."""
+    if len(task.x) <= TRIAL_POINTS:
+        return task
+    x, y = task.x[:TRIAL_POINTS], task.y[:TRIAL_POINTS]
+    return replace(task, x=x, y=y, bowl=solve(x.double(), y.double()))
+
+
+def compare(expected: list[Row], found: list[Row], *, task: Task) -> Trial:
+    """Set an engine's first rows beside the plain loop's.
+
+    Args:
+        expected: Rows of the plain loop, from the start.
+        found: Rows of the engine.
+        task: What both ran on.
+    """
+    spread = spread_of(task)
+    worst, fault = 0.0, None
+    for step, (ours, theirs) in enumerate(zip_longest(found, expected)):
+        if ours is None or theirs is None or ours.is_finite != theirs.is_finite:
+            fault = f"only one of them went past step {step}"
+            break
+        if not theirs.is_finite:
+            break
+        difference = abs(ours.loss - theirs.loss)
+        allowed = allowed_difference(theirs.loss, spread(theirs.a, theirs.b), task.x.dtype)
+        if not difference <= allowed:
+            fault = f"at step {step} the loss was {ours.loss:.17g}, the loop's {theirs.loss:.17g}"
+            break
+        if difference > 0:
+            worst = max(worst, difference / max(theirs.loss, math.ulp(0.0)))
+    return Trial(steps=len(expected) - 1, points=len(task.x), difference=worst, fault=fault)
