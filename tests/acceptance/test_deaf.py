@@ -17,7 +17,7 @@ from worker.watchdog import DEAF_LOOKS
 
 pytestmark = pytest.mark.acceptance
 
-LONG = {"steps": 10_000_000, "stop": {"loss_below": None}}
+LONG = {"steps": 10_000_000, "stop": {"loss_below": None}, "engine": "torch"}
 
 
 @pytest.fixture

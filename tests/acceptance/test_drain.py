@@ -27,8 +27,13 @@ LONG: dict[str, Any] = {
     "batch_size": 10,
     "steps": 10_000,
     "stop": {"loss_below": None},
+    "engine": "torch",
 }
-ENDLESS: dict[str, Any] = {"steps": 10_000_000, "stop": {"loss_below": None}}
+ENDLESS: dict[str, Any] = {
+    "steps": 10_000_000,
+    "stop": {"loss_below": None},
+    "engine": "torch",
+}
 MILLION: dict[str, Any] = {"data": {"generate": {"n": 1_000_000, "noise": 0.1}}, "loss": "huber"}
 # One step of a minute: LBFGS evaluates a thousand times.
 LONG_STEP: dict[str, Any] = {
@@ -45,6 +50,7 @@ COMPARISON: dict[str, Any] = {
     "kind": "comparison",
     "optimizers": ["adam", "sgd"],
     "steps": 5_000_000,
+    "engine": "torch",
 }
 
 

@@ -34,6 +34,7 @@ SPEC: Final = {
     "batch_size": 10,
     "steps": 4_000,
     "stop": {"loss_below": None},
+    "engine": "torch",
 }
 
 

@@ -17,7 +17,7 @@ from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(400)]
 
-STEPS = {"steps": 2_000, "stop": {"loss_below": None}}
+STEPS = {"steps": 2_000, "stop": {"loss_below": None}, "engine": "torch"}
 QUICK = {
     "FITJOBS_LEASE_SECONDS": "2",
     "FITJOBS_HEARTBEAT_SECONDS": "0.5",

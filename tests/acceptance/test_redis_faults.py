@@ -28,7 +28,12 @@ Open = Callable[..., House]
 LATE_SECONDS = 3.0
 """The service waits 2 s for Redis; a busy machine needs some more to say so."""
 ROOM_BYTES = 30_000
-LONG = {"steps": 3_000_000, "stop": {"loss_below": None}, "record_every": 100_000}
+LONG = {
+    "steps": 3_000_000,
+    "stop": {"loss_below": None},
+    "record_every": 100_000,
+    "engine": "torch",
+}
 SHORT = {"steps": 20}
 
 

@@ -17,6 +17,7 @@ SPEC = {
     "batch_size": 10,
     "steps": 20_000,
     "stop": {"loss_below": None},
+    "engine": "torch",
 }
 
 

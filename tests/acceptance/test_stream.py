@@ -21,6 +21,7 @@ SPEC = {
     "batch_size": 10,
     "steps": 10_000,
     "stop": {"loss_below": None},
+    "engine": "torch",
 }
 LONGEST_SILENCE_SECONDS = 30
 Event = tuple[int, str, Any]

@@ -1,4 +1,7 @@
-"""The few kinds of jobs that are fitted under faults, each different in what a resume must keep."""
+"""The few kinds of jobs that are fitted under faults, each different in what a resume must keep.
+
+Those that name the plain loop are slow enough to be hit in the middle; the others run as a user's do.
+"""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -13,6 +16,7 @@ KINDS: Final[Mapping[str, Mapping[str, Any]]] = {
         "data": {"preset": "noisy"},
         "batch_size": 10,
         "steps": 6_000,
+        "engine": "torch",
         "stop": _NO_STOP,
     },
     "never-zeroed": {
@@ -20,12 +24,14 @@ KINDS: Final[Mapping[str, Mapping[str, Any]]] = {
         "optimizer": {"name": "SGD", "lr": 1e-4, "momentum": 0.9},
         "zero_grad": False,
         "steps": 8_000,
+        "engine": "torch",
         "stop": _NO_STOP,
     },
     "lbfgs": {
         "data": {"preset": "outliers"},
         "optimizer": {"name": "LBFGS", "lr": 0.01},
         "steps": 120,
+        "engine": "torch",
         "stop": _NO_STOP,
     },
     "diverging": {"optimizer": {"name": "SGD", "lr": 0.99}},
@@ -51,6 +57,7 @@ KINDS: Final[Mapping[str, Mapping[str, Any]]] = {
         "data": {"x": _INLINE_X, "y": [2 * x + 1 for x in _INLINE_X]},
         "optimizer": "Muon",
         "steps": 2_500,
+        "engine": "torch",
         "stop": _NO_STOP,
     },
     # The longest, and not every row of it is kept.
@@ -59,6 +66,7 @@ KINDS: Final[Mapping[str, Mapping[str, Any]]] = {
         "optimizer": "RAdam",
         "batch_size": 16,
         "steps": 9_000,
+        "engine": "torch",
         "record_every": 10,
         "stop": _NO_STOP,
     },

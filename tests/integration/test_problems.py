@@ -215,7 +215,10 @@ def really(queue: str = "cpu") -> Callable[[TestDesk], object]:
 
 ENDED: dict[JobErrorType, tuple[dict[str, Any], Callable[[TestDesk], object]]] = {
     JobErrorType.DIVERGED: ({"optimizer": "sgd", "lr": 5.0}, really()),
-    JobErrorType.TIME_LIMIT_EXCEEDED: ({"timeout_seconds": 0.001, "steps": 10**6}, really()),
+    JobErrorType.TIME_LIMIT_EXCEEDED: (
+        {"timeout_seconds": 0.001, "steps": 10**6, "engine": "torch"},
+        really(),
+    ),
     JobErrorType.QUEUE_TIME_EXCEEDED: ({}, end_late),
     JobErrorType.WORKER_LOST: ({}, end_by_hand),
     JobErrorType.OUT_OF_MEMORY: ({}, script(between=raise_in_block(MemoryError()))),

@@ -38,8 +38,8 @@ def drain(run: Run) -> tuple[Rows, RunResult, int]:
 def fit(
     columns: Columns | None = None, *, clock: Callable[[], float] | None = None, **fields: Any
 ) -> Fitted:
-    """Fit by the engine; the fields are a spec's."""
-    spec = FitSpec.model_validate(fields)
+    """Fit by the plain loop unless the fields, which are a spec's, say otherwise."""
+    spec = FitSpec.model_validate({"engine": "torch", **fields})
     engine = TorchEngine() if clock is None else TorchEngine(clock=clock)
     prepared = engine.prepare(spec, columns=columns, device="cpu")
     rows, result, num_blocks = drain(prepared.runs[0])
@@ -53,8 +53,8 @@ def fit(
 
 
 def compare(**fields: Any) -> list[tuple[Rows, RunResult]]:
-    """Run a comparison by the engine."""
-    spec = ComparisonSpec.model_validate(fields)
+    """Run a comparison by the plain loop unless the fields say otherwise."""
+    spec = ComparisonSpec.model_validate({"engine": "torch", **fields})
     prepared = TorchEngine().prepare(spec, columns=None, device="cpu")
     return [drain(run)[:2] for run in prepared.runs]
 

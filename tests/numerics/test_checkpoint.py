@@ -69,7 +69,8 @@ class Ticks:
 
 
 def prepare(fields: dict[str, Any], *, steps_a_block: int = 1) -> Run:
-    spec = FitSpec.model_validate({"data": {"preset": "noisy"}, "steps": STEPS, **fields})
+    given = {"data": {"preset": "noisy"}, "steps": STEPS, "engine": "torch"}
+    spec = FitSpec.model_validate({**given, **fields})
     engine = TorchEngine(clock=Ticks(steps_a_block))
     return engine.prepare(spec, columns=None, device="cpu").runs[0]
 

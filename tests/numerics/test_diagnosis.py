@@ -152,6 +152,7 @@ def test_comparison_tells_shared_causes_once_and_others_by_label() -> None:
             "optimizers": [sgd(lr=5.0, label="fast"), sgd(lr=1e-6, label="slow")],
             "data": "noisy",
             "steps": 300,
+            "engine": "torch",
         }
     )
     prepared = TorchEngine().prepare(spec, columns=None, device="cpu")

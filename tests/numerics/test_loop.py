@@ -19,7 +19,7 @@ FAST = {"name": "Adam", "lr": 0.1}
 
 
 def start_run(**fields: Any) -> Any:
-    spec = FitSpec.model_validate(fields)
+    spec = FitSpec.model_validate({"engine": "torch", **fields})
     return TorchEngine().prepare(spec, columns=None, device="cpu").runs[0]
 
 
@@ -201,7 +201,7 @@ def test_a_run_can_be_described_before_its_first_block() -> None:
 
 def test_a_run_can_be_described_between_blocks() -> None:
     ticks = count()
-    spec = FitSpec.model_validate({"optimizer": FAST, "steps": 500})
+    spec = FitSpec.model_validate({"optimizer": FAST, "steps": 500, "engine": "torch"})
     engine = TorchEngine(clock=lambda: next(ticks) * 2 * BLOCK_SECONDS)
     run = engine.prepare(spec, columns=None, device="cpu").runs[0]
     blocks: Iterator[Block] = run.blocks()

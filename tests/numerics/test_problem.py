@@ -110,7 +110,9 @@ def test_points_beyond_the_number_type_are_a_fault() -> None:
 
 
 def test_comparison_shares_points_and_start() -> None:
-    spec = ComparisonSpec.model_validate({"optimizers": ["Adam", "SGD"], "steps": 3})
+    spec = ComparisonSpec.model_validate(
+        {"optimizers": ["Adam", "SGD"], "steps": 3, "engine": "torch"}
+    )
     prepared = TorchEngine().prepare(spec, columns=None, device="cpu")
     first_rows = [next(iter(run.blocks())).rows for run in prepared.runs]
 

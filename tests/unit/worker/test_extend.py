@@ -15,7 +15,12 @@ from tests.unit.worker.desk import TestDesk
 from tests.unit.worker.test_resume import Clock, end_of
 from worker.engine.torch_engine import TorchEngine
 
-BODY: dict[str, Any] = {"data": {"preset": "noisy"}, "batch_size": 7, "stop": {"loss_below": None}}
+BODY: dict[str, Any] = {
+    "data": {"preset": "noisy"},
+    "batch_size": 7,
+    "stop": {"loss_below": None},
+    "engine": "torch",
+}
 
 
 @pytest.fixture(autouse=True)

@@ -77,7 +77,7 @@ def work(desk: TestDesk, engine: Engine, **given: Any) -> None:
 def test_interrupted_job_ends_as_the_undisturbed_one(
     desk: TestDesk, body: dict[str, Any], fate: str
 ) -> None:
-    body = {**body, "data": {"preset": "noisy"}, "stop": {"loss_below": None}}
+    body = {**body, "data": {"preset": "noisy"}, "stop": {"loss_below": None}, "engine": "torch"}
     desk.submit(job_id="whole", **body)
     # One look a step of the engine: every block is one step.
     work(desk, TorchEngine(clock=Clock(0.06)))
@@ -104,7 +104,7 @@ def test_interrupted_job_ends_as_the_undisturbed_one(
 def test_job_lost_between_its_last_row_and_its_end_makes_no_further_step(
     desk: TestDesk, body: dict[str, Any]
 ) -> None:
-    body = {**body, "lr": 0.1}
+    body = {**body, "lr": 0.1, "engine": "torch"}
     desk.submit(job_id="whole", **body)
     work(desk, TorchEngine())
     end = desk.record("whole").outcome

@@ -100,7 +100,7 @@ def test_process_that_is_told_to_end_hands_its_job_back_first(desk: TestDesk) ->
     heard: list[Status] = []
     before = signal.signal(signal.SIGTERM, lambda *_: heard.append(desk.record().status))
     try:
-        desk.submit(steps=5_000_000, stop={"loss_below": None})
+        desk.submit(steps=5_000_000, stop={"loss_below": None}, engine="torch")
         sender = threading.Thread(target=send_when_running, args=(desk,))
         sender.start()
         may_be_more = tasks.open_desk("cpu").serve()
