@@ -10,6 +10,7 @@ from app.api.problem_texts import TEXTS
 from app.api.times import to_iso
 from app.charts.text import spark
 from app.domain.diagnosis import diagnose
+from app.domain.engines import choose_job_engine
 from app.domain.events import Event
 from app.domain.history import EMBEDDED_ROWS, Rows
 from app.domain.job import JobError, JobRecord, Status
@@ -106,6 +107,7 @@ def dry_run_object(parsed: ParsedSpec, device: DeviceUsed) -> Shown:
         "defaulted": list(parsed.defaulted),
         "warnings": [warning.model_dump() for warning in parsed.warnings],
         "device": device.model_dump(),
+        "engine": choose_job_engine(parsed.spec, queue=device.queue)._asdict(),
     }
 
 

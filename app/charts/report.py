@@ -11,7 +11,7 @@ from app.charts.series import Curve
 from app.charts.text import draw_curves
 from app.domain.job import JobRecord, Progress, Status
 from app.domain.message import explain_stop, message
-from app.domain.result import Exact, Outcome, Problem, RunResult
+from app.domain.result import EngineUsed, Exact, Outcome, Problem, RunResult
 from app.domain.spec import ComparisonSpec
 
 _NAME_WIDTH: Final = 9
@@ -153,7 +153,8 @@ def _facts_section(record: JobRecord) -> list[str]:
     if outcome is not None and outcome.exact is not None and describe_exact(outcome.exact):
         lines.append(_fact("exact", describe_exact(outcome.exact)))
     lines += [_fact("time", text) for text in _describe_time(record)]
-    lines += [_fact("device", text) for text in _describe_device(record)]
+    lines += [_fact("device", _describe_device(record))]
+    lines += [_fact("", text) for text in _describe_check(record.engine)]
     lines += [_fact("note", warning.message) for warning in record.warnings]
     return lines
 
@@ -184,12 +185,23 @@ def _seconds(milliseconds: int) -> str:
     return f"{milliseconds / 1000:.3g} s"
 
 
-def _describe_device(record: JobRecord) -> Iterable[str]:
+def _describe_device(record: JobRecord) -> str:
     device = record.device.used or f"{record.device.queue} (planned)"
-    engine = (
-        "" if record.engine is None else f", engine {record.engine.name} {record.engine.version}"
-    )
-    yield f"{device}{engine}"
+    engine = record.engine
+    if engine is None:
+        return device
+    # The version is torch's, whatever computed.
+    between = " " if engine.name == "torch" else ", torch "
+    return f"{device}, engine {engine.name}{between}{engine.version}"
+
+
+def _describe_check(engine: EngineUsed | None) -> Iterable[str]:
+    if engine is not None and engine.verified is not None:
+        check = engine.verified
+        yield (
+            f"first {count(check.steps, 'step')} checked against {check.against}, "
+            f"relative difference {check.max_relative_difference:.2g}"
+        )
 
 
 def _curve_section(curves: Sequence[Curve], *, width: int, color: bool) -> list[str]:

@@ -7,8 +7,9 @@ from typing import Any, Final, cast
 from pydantic import ValidationError
 
 from app.domain.data import Columns, Generated, Preset, StoredColumns
+from app.domain.engines import refusals, servers
 from app.domain.errors import Flaw, InvalidSpec
-from app.domain.flaws import nearest, to_flaws, to_pointer
+from app.domain.flaws import MAX_FLAWS, nearest, to_flaws, to_pointer
 from app.domain.job import Warn
 from app.domain.presets import COMPARISON_PRESETS, DATA_PRESET_POINTS
 from app.domain.spec import ComparisonSpec, FitSpec
@@ -66,6 +67,7 @@ def parse_spec(body: object, *, kind: str | None = None) -> ParsedSpec:
     except ValidationError as error:
         raise InvalidSpec(to_flaws(error, given, kind=kind, moved=moved)) from error
     _refuse_more_than_all(spec)
+    _refuse_engine(spec)
     fields = [name for name in type(spec).model_fields if name != "kind"]
     defaulted = tuple(name for name in fields if name not in spec.model_fields_set)
     return ParsedSpec(spec=spec, defaulted=defaulted, warnings=remark(spec))
@@ -213,6 +215,22 @@ def _refuse_more_than_all(spec: FitSpec | ComparisonSpec) -> None:
         detail = f'Preset "{data.preset}" has {most} points: {{"generate": ...}} draws more'
         flaw = Flaw(pointer="/data/points", code="out-of-range", detail=detail, got=data.points)
         raise InvalidSpec((flaw,))
+
+
+def _refuse_engine(spec: FitSpec | ComparisonSpec) -> None:
+    """Refuse an engine that cannot do what it is forced to."""
+    flaws = tuple(
+        Flaw(
+            pointer="/engine",
+            code="engine-cannot",
+            detail=detail,
+            got=spec.engine,
+            allowed=("auto", *servers(spec)),
+        )
+        for detail in refusals(spec)
+    )
+    if flaws:
+        raise InvalidSpec(flaws[:MAX_FLAWS])
 
 
 def remark(spec: FitSpec | ComparisonSpec) -> tuple[Warn, ...]:

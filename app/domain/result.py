@@ -112,6 +112,7 @@ class RunResult(Frozen):
         best: The row with the lowest loss of all, recorded or not.
         gradient_norm: Euclidean norm of the full gradient at the end.
         run_seconds: Time in the loop.
+        engine: Which engine made its steps: "torch", "moments" or "rules".
     """
 
     run: int = 0
@@ -132,6 +133,7 @@ class RunResult(Frozen):
     best: Point | None
     gradient_norm: float | None
     run_seconds: float
+    engine: str = "torch"
 
 
 class Winner(Frozen):
@@ -160,18 +162,41 @@ class Outcome(Frozen):
     winner: Winner | None = None
 
 
+class Verified(Frozen):
+    """How a faster engine's first steps compare with the plain torch loop's, in this very job.
+
+    The difference of the two losses of a row is told relative to L + sqrt(L S) + eps S: with the
+    loss L, S = mean((|a x| + |b| + |y|)^2) and eps of the job's dtype, that times eps is what one
+    rounding can move it by. Beyond 32 eps the plain loop keeps the job.
+
+    Attributes:
+        against: What made the same steps, e.g. "torch.optim.Adam 2.13.0".
+        steps: How many steps both made, from the start; of a comparison, in each run.
+        points: How many points the plain loop looked at in each of them.
+        max_relative_difference: The largest difference that was seen.
+    """
+
+    against: str
+    steps: int
+    points: int
+    max_relative_difference: float
+
+
 class EngineUsed(Frozen):
     """Which engine ran, and why.
 
     Attributes:
-        name: "torch", "moments" or "rules".
+        name: "torch", "moments" or "rules"; "mixed" when the runs of a comparison differ.
         reason: One sentence.
         version: Version of torch.
+        verified: How it was held against the plain loop; None for the plain loop itself, and for
+            jobs of before there was another.
     """
 
     name: str
     reason: str
     version: str
+    verified: Verified | None = None
 
 
 class DeviceUsed(Frozen):

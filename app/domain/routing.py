@@ -2,13 +2,17 @@
 
 from typing import Final
 
+from app.domain.engines import looks_at_every_point
 from app.domain.errors import DeviceUnavailable
 from app.domain.job import Warn, WorkerInfo
 from app.domain.result import DeviceUsed
 from app.domain.spec import ComparisonSpec, FitSpec
 
 CUDA_PAYS_FROM_POINTS: Final = 200_000
-"""Below, the launches of a step's kernels cost more than a CPU core's whole step (estimate)."""
+"""Below, the launches of a step's kernels cost more than a CPU core's whole step (estimate).
+
+Where a step has a closed form it costs the same for any number of points, and less than a launch.
+"""
 
 _RETRY_DEVICE_SECONDS: Final = 30
 
@@ -16,7 +20,7 @@ _RETRY_DEVICE_SECONDS: Final = 30
 def may_want_cuda(spec: FitSpec | ComparisonSpec, points: int) -> bool:
     """Tell whether the choice depends on which workers live."""
     if spec.device == "auto":
-        return points >= CUDA_PAYS_FROM_POINTS
+        return points >= CUDA_PAYS_FROM_POINTS and looks_at_every_point(spec)
     return spec.device != "cpu"
 
 
@@ -36,8 +40,7 @@ def choose_device(
     if spec.device == "cpu":
         return DeviceUsed(requested="cpu", queue="cpu", reason="the spec says cpu")
     if not may_want_cuda(spec, points):
-        reason = f"{points} points are faster on cpu" if points > 1 else "one point runs on cpu"
-        return DeviceUsed(requested="auto", queue="cpu", reason=reason)
+        return DeviceUsed(requested="auto", queue="cpu", reason=_why_cpu(points))
     has_cuda = any(_has_device(worker, spec.device) for worker in workers)
     if spec.device == "auto":
         queue, reason = (
@@ -59,6 +62,12 @@ def choose_device(
         '"if_unavailable": "queue" to wait for one, or "cpu" to run there',
         retry_after_seconds=_RETRY_DEVICE_SECONDS,
     )
+
+
+def _why_cpu(points: int) -> str:
+    if points >= CUDA_PAYS_FROM_POINTS:
+        return f"steps in closed form are faster on cpu, also with {points} points"
+    return f"{points} points are faster on cpu" if points > 1 else "one point runs on cpu"
 
 
 def _has_device(worker: WorkerInfo, wanted: str) -> bool:

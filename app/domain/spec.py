@@ -76,7 +76,7 @@ class _Spec(Frozen, Generic[_Kind]):
         dtype: Number type of the loop.
         device: Where to run; "auto" chooses and the answer says why.
         if_unavailable: What to do when no live worker has the device.
-        engine: How to compute the steps; "torch" is the plain loop.
+        engine: How to compute the steps; "auto" takes the fastest that can, "torch" is the plain loop.
         init: "torch" is nn.Linear(1, 1)'s own draw under the seed.
         seed: Fixes data, start and batches.
         stop: When to stop early.
@@ -100,7 +100,7 @@ class _Spec(Frozen, Generic[_Kind]):
     dtype: Dtype = "float64"
     device: Device = "auto"
     if_unavailable: Literal["fail", "queue", "cpu"] = "fail"
-    engine: Literal["auto", "torch"] = "auto"
+    engine: Literal["auto", "torch", "moments", "rules"] = "auto"
     init: Literal["torch"] | Start = "torch"
     seed: int = Field(default=0, ge=0, lt=2**63)
     stop: Stop = Stop()

@@ -15,11 +15,15 @@ from app.domain.result import (
     RunResult,
     StandardErrors,
     StopReason,
+    Verified,
     Winner,
 )
 from app.store.runs import Claim, RunStore
 
-ENGINE = EngineUsed(name="torch", reason="asked for", version="2.13.0")
+VERIFIED = Verified(
+    against="torch.optim.Adam 2.13.0", steps=4, points=1000, max_relative_difference=2e-16
+)
+ENGINE = EngineUsed(name="rules", reason="asked for", version="2.13.0", verified=VERIFIED)
 EXACT = Exact(
     a=1.0,
     b=0.0,
@@ -69,6 +73,7 @@ def make_result(run: int = 0, label: str = "Adam", **changes: Any) -> RunResult:
         "best": Point(step=9, loss=0.1, excess_loss=0.1, a=0.1, b=0.1),
         "gradient_norm": 1e-5,
         "run_seconds": 0.02,
+        "engine": "rules",
     }
     return RunResult(**{**given, **changes})
 

@@ -91,8 +91,22 @@ async def test_dry_run_resolves_and_enqueues_nothing(client: httpx.AsyncClient) 
     assert preview["object"] == "dry_run"
     assert preview["spec"]["optimizer"]["lr"] == 0.5
     assert preview["device"]["queue"] == "cpu"
+    assert preview["engine"] == {
+        "name": "rules",
+        "reason": "Adam's rule, written out, takes the closed-form gradient",
+    }
     assert preview["warnings"][0]["code"] == "gradient-never-zeroed"
     assert await count_jobs(client) == 0
+
+
+async def test_engine_that_cannot_is_refused_with_its_reason(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/fit", json={"engine": "rules", "loss": "huber"})
+    (flaw,) = answer.json()["errors"]
+
+    assert answer.status_code == 422
+    assert (flaw["pointer"], flaw["code"]) == ("/engine", "engine-cannot")
+    assert "the gradient of huber has no closed form" in flaw["detail"]
+    assert flaw["allowed"] == ["auto", "torch"]
 
 
 async def test_dry_run_can_be_switched_off(client: httpx.AsyncClient) -> None:

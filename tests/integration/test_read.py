@@ -98,7 +98,18 @@ async def test_running_job_shows_what_it_has(client: httpx.AsyncClient, hand: Ha
     assert job["status"] == "running"
     assert job["progress"]["step"] == 9
     assert job["device"]["worker"] == "w1"
-    assert job["engine"]["name"] == "torch"
+    assert job["engine"] == {
+        "name": "rules",
+        "reason": "asked for",
+        "version": "2.13.0",
+        "verified": {
+            "against": "torch.optim.Adam 2.13.0",
+            "steps": 4,
+            "points": 1000,
+            "max_relative_difference": 2e-16,
+        },
+    }
+    assert job["result"]["engine"] is None
     assert job["result"]["a"] is None
     assert job["result"]["best"]["step"] == 9
     assert job["result"]["history"]["points"] == 10

@@ -8,7 +8,15 @@ from redis import Redis
 
 from app.domain.history import Rows
 from app.domain.job import JobError, JobErrorType, Progress
-from app.domain.result import DeviceUsed, EngineUsed, Outcome, Point, RunResult, StopReason
+from app.domain.result import (
+    DeviceUsed,
+    EngineUsed,
+    Outcome,
+    Point,
+    RunResult,
+    StopReason,
+    Verified,
+)
 from app.domain.spec import FitSpec
 from app.store.checkpoint import Checkpoint
 from app.store.keys import Keys
@@ -19,7 +27,10 @@ _NUMBERS = itertools.count(1)
 
 KEYS = Keys("fit")
 CPU = DeviceUsed(requested="auto", queue="cpu", reason="few points")
-ENGINE = EngineUsed(name="torch", reason="asked for", version="2.13.0")
+VERIFIED = Verified(
+    against="torch.optim.Adam 2.13.0", steps=4, points=1000, max_relative_difference=2e-16
+)
+ENGINE = EngineUsed(name="rules", reason="asked for", version="2.13.0", verified=VERIFIED)
 FAILURE = JobError(type=JobErrorType.DIVERGED, detail="loss is inf", retryable=False)
 
 

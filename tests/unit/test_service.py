@@ -30,7 +30,7 @@ from app.store.jobs import JobStore
 from app.store.runs import RunStore
 from app.store.submission import Created
 
-MANY = {"data": {"generate": {"n": CUDA_PAYS_FROM_POINTS}}}
+MANY = {"data": {"generate": {"n": CUDA_PAYS_FROM_POINTS}}, "loss": "huber"}
 
 
 class TestHouse:
@@ -209,14 +209,40 @@ async def test_auto_takes_a_gpu_where_it_pays(house: TestHouse) -> None:
     house.announce("cuda:0 NVIDIA H200")
 
     assert await house.queue_of(MANY) == "cuda"
-    fewer = {"data": {"generate": {"n": CUDA_PAYS_FROM_POINTS - 1}}}
+    fewer = {"data": {"generate": {"n": CUDA_PAYS_FROM_POINTS - 1}}, "loss": "huber"}
     assert await house.queue_of(fewer) == "cpu"
 
 
-async def test_reason_names_the_number_of_points(house: TestHouse) -> None:
-    reasons = [(await house.submit({"data": data})).device.reason for data in ("classic", [[1, 2]])]
+@pytest.mark.parametrize(
+    ("changes", "queue"),
+    [
+        ({"loss": "mse"}, "cpu"),
+        ({"loss": "mse", "optimizer": "lbfgs"}, "cpu"),
+        ({"loss": "mse", "engine": "rules"}, "cpu"),
+        ({"loss": "mse", "engine": "moments"}, "cpu"),
+        ({"loss": "mse", "engine": "torch"}, "cuda"),
+        ({"loss": "mse", "kind": "comparison"}, "cpu"),
+        ({"loss": "l1", "kind": "comparison"}, "cuda"),
+    ],
+    ids=str,
+)
+async def test_auto_takes_a_gpu_only_for_steps_that_look_at_every_point(
+    house: TestHouse, changes: dict[str, Any], queue: str
+) -> None:
+    house.announce("cuda:0 NVIDIA H200")
 
-    assert reasons == ["1000 points are faster on cpu", "one point runs on cpu"]
+    assert await house.queue_of({**MANY, **changes}) == queue
+
+
+async def test_reason_names_the_number_of_points(house: TestHouse) -> None:
+    data = ("classic", [[1, 2]], MANY["data"])
+    reasons = [(await house.submit({"data": points})).device.reason for points in data]
+
+    assert reasons == [
+        "1000 points are faster on cpu",
+        "one point runs on cpu",
+        "steps in closed form are faster on cpu, also with 200000 points",
+    ]
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:1"])

@@ -11,7 +11,16 @@ from app.domain.errors import JobErrorType
 from app.domain.history import make_empty
 from app.domain.job import JobError, JobRecord, Progress, Status, Warn
 from app.domain.message import message
-from app.domain.result import Exact, Outcome, Problem, RunResult, StandardErrors, StopReason
+from app.domain.result import (
+    EngineUsed,
+    Exact,
+    Outcome,
+    Problem,
+    RunResult,
+    StandardErrors,
+    StopReason,
+    Verified,
+)
 from app.domain.spec import FitSpec
 from tests.unit.charts.make import Make
 
@@ -87,6 +96,20 @@ def test_facts_name_steps_problem_time_and_device(make_record: Make[JobRecord]) 
     assert "queued 0.004 s, ran 0.021 s" in text
     assert line_of(text, "device").endswith("cpu, engine torch 2.13.0")
     assert "± 0.0031 in a, ± 0.0032 in b" in text
+
+
+def test_faster_engine_is_named_with_what_it_was_checked_against(
+    make_record: Make[JobRecord],
+) -> None:
+    check = Verified(
+        against="torch.optim.Adam 2.13.0", steps=4, points=1000, max_relative_difference=2e-16
+    )
+    engine = EngineUsed(name="rules", reason="fast", version="2.13.0", verified=check)
+    text = report(make_record(engine=engine), [], base_url=BASE)
+
+    assert line_of(text, "device").endswith("cpu, engine rules, torch 2.13.0")
+    assert "first 4 steps checked against torch.optim.Adam 2.13.0" in text
+    assert "relative difference 2e-16" in text
 
 
 def test_rank_deficient_data_are_called_so(

@@ -1,8 +1,11 @@
-"""A line is written as people write it."""
+"""A line is written as people write it; what an earlier release stored is read."""
+
+import json
 
 import pytest
 
-from app.domain.result import format_equation
+from app.domain.result import EngineUsed, Outcome, format_equation
+from tests.store.samples import ENGINE, make_outcome
 
 
 @pytest.mark.parametrize(
@@ -18,3 +21,17 @@ from app.domain.result import format_equation
 )
 def test_equation_shows_four_digits_that_count(a: float, b: float, text: str) -> None:
     assert format_equation(a, b) == text
+
+
+def test_engine_of_an_earlier_release_was_held_against_nothing() -> None:
+    stored = '{"name": "torch", "reason": "asked for", "version": "2.13.0"}'
+
+    assert EngineUsed.model_validate_json(stored).verified is None
+    assert EngineUsed.model_validate_json(ENGINE.model_dump_json()) == ENGINE
+
+
+def test_run_of_an_earlier_release_was_made_by_the_plain_loop() -> None:
+    stored = json.loads(make_outcome().model_dump_json())
+    del stored["runs"][0]["engine"]
+
+    assert Outcome.model_validate_json(json.dumps(stored)).runs[0].engine == "torch"
