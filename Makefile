@@ -13,7 +13,7 @@ QUICK_TESTS := $(wildcard tests/unit tests/meta)
 LINTED := $(wildcard app worker tests benchmarks .ci)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check types acceptance mutants chaos faults coverage bench catalogue openapi pictures
+.PHONY: help run test check types kernels acceptance mutants chaos faults coverage bench catalogue openapi pictures
 .PHONY: lock fix clean
 .PHONY: check-format check-lint check-types check-imports check-spelling check-dependencies check-tests
 
@@ -23,7 +23,7 @@ help: ## print this list
 run: $(READY) ## start Redis, workers and API here, run the classic job, keep serving
 	@$(VENV)/bin/fitjobs up --demo
 
-test: $(READY) ## run every test; PYTEST_ARGS="-k lease" narrows it, COVERAGE=1 measures
+test: $(READY) kernels ## run every test; PYTEST_ARGS="-k lease" narrows it, COVERAGE=1 measures
 	@$(if $(COVERAGE),$(VENV)/bin/coverage erase && $(VENV)/bin/coverage run -m pytest,$(PYTEST)) $(IN_TWO) $(PYTEST_ARGS)
 
 check: $(READY) ## what to run before a commit: format, lint, types, imports, spelling, quick tests
@@ -34,7 +34,10 @@ check: $(READY) ## what to run before a commit: format, lint, types, imports, sp
 types: $(READY) ## check types a second time, with pyright
 	@PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(VENV)/bin/pyright
 
-acceptance: $(READY) ## test the real processes: start, submit, stop, kill, restart
+kernels: $(READY) ## compile the update rules for this machine (a minute, once); workers do it by themselves
+	@$(PY) -m worker.compile
+
+acceptance: $(READY) kernels ## test the real processes: start, submit, stop, kill, restart
 	@$(PYTEST) tests/acceptance $(PYTEST_ARGS)
 
 mutants: $(READY) ## break the store's scripts in 43 ways: the state machine must see each (5 to 20 min)

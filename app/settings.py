@@ -39,7 +39,9 @@ class Settings(BaseSettings):
         recovery_seconds: How often lost jobs and lost wake-ups are looked for.
         max_fruitless_attempts: Attempts in a row that got no further before a job is worker-lost.
         store_timeout_seconds: How long the API waits for Redis before it answers 503.
-        worker_max_memory_bytes: A job that would take a CPU worker process above this fails; a
+        kernel_dir: Where workers keep the update rules that they have compiled.
+        kernel_dir: Path = Path("~/.cache/fitjobs/kernels")
+    worker_max_memory_bytes: A job that would take a CPU worker process above this fails; a
             process above it is replaced after its job.
     """
 
@@ -76,6 +78,7 @@ class Settings(BaseSettings):
     recovery_seconds: Annotated[float, Field(ge=0.1, le=60)] = 1.0
     max_fruitless_attempts: int = Field(default=3, ge=1, le=100)
     store_timeout_seconds: Annotated[float, Field(ge=0.1, le=60)] = 2.0
+    kernel_dir: Path = Path("~/.cache/fitjobs/kernels")
     worker_max_memory_bytes: int = Field(default=1536 * 1024 * 1024, ge=2**29, le=2**40)
 
     @field_validator("redis_url")

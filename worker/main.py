@@ -20,6 +20,7 @@ from app.store.connect import connect_sync
 from app.store.rounds import RecoveryThread
 from app.store.wake_ups import WakeUps
 from worker import tasks
+from worker.builder import Builder
 from worker.engine.torch_engine import warm
 from worker.memory import bound_memory
 from worker.pulse import has_ended
@@ -49,7 +50,7 @@ app.conf.update(
 )
 
 _SERVED: list[str] = []
-_THREADS: list[RecoveryThread | Watchdog] = []
+_THREADS: list[RecoveryThread | Watchdog | Builder] = []
 
 
 @app.task(name=TASK_NAME, bind=True)
@@ -69,7 +70,8 @@ def _configure_logging(**_: object) -> None:
 def _before_fork(**_: object) -> None:
     """Learn which queues this worker serves and load what every child would load again."""
     _SERVED[:] = [name for name in QUEUES if name in app.amqp.queues.consume_from]
-    warm()
+    tasks.kernels().load_all()
+    warm(tasks.kernels())
 
 
 @signals.worker_process_init.connect
@@ -87,7 +89,7 @@ def _close_desks(**_: object) -> None:
 
 @signals.worker_ready.connect
 def _start_threads(**_: object) -> None:
-    """Begin recovery rounds and the watchdog; Celery says so once, at its first connection."""
+    """Begin what goes on beside the jobs; Celery says so once, at its first connection."""
     settings, url = tasks.settings(), tasks.redis_url()
     redis = connect_sync(settings, url)
     rounds = RecoveryThread(redis, settings=settings, wake=partial(send_wake, app))
@@ -99,6 +101,8 @@ def _start_threads(**_: object) -> None:
         leave=_leave,
     )
     _THREADS.extend((rounds, watchdog))
+    if tasks.kernels().missing:
+        _THREADS.append(Builder(settings.kernel_dir))
     for thread in _THREADS:
         thread.start()
 

@@ -21,6 +21,7 @@ from app.log import fields
 from app.settings import Settings
 from app.store.connect import connect_sync
 from app.store.runs import RunStore
+from worker.engine.rules.kernels import Kernels
 from worker.engine.torch_engine import TorchEngine
 from worker.presence import Presence
 from worker.pulse import Pulse, Pulses
@@ -83,6 +84,12 @@ def settings() -> Settings:
     return Settings()
 
 
+@cache
+def kernels() -> Kernels:
+    """Return the compiled rules of this machine; a forked child shares what its parent loaded."""
+    return Kernels(settings().kernel_dir)
+
+
 def redis_url() -> str:
     """Return the Redis that holds the jobs.
 
@@ -119,7 +126,7 @@ class Desk:
         self._presence = Presence(runs, self.info)
         self._runner = Runner(
             runs=runs,
-            engine=TorchEngine(),
+            engine=TorchEngine(kernels=kernels()),
             settings=settings(),
             is_draining=is_draining,
             tell=self._hold,

@@ -85,6 +85,16 @@ def place_in(sealed: bytes) -> str:
     return place
 
 
+def engine_in(sealed: bytes) -> str:
+    """Return the name of the engine whose state this is.
+
+    Raises:
+        CheckpointUnusable: Of another version, too large, or damaged.
+    """
+    words = place_in(sealed).split()
+    return words[1]
+
+
 def _read(sealed: bytes) -> dict[str, Any]:
     """Return what the bytes hold, still encoded."""
     magic, rest = sealed[: len(_MAGIC)], sealed[len(_MAGIC) :]

@@ -1,4 +1,4 @@
-"""The engine that the runner drives: a spec in, an exact answer and runs out."""
+"""The engines as the runner drives them: a spec in, an exact answer and runs out."""
 
 import time
 from collections.abc import Callable
@@ -10,11 +10,11 @@ from app.domain.catalogue import OPTIMIZERS
 from app.domain.data import Columns
 from app.domain.result import EngineUsed, Exact, Problem, StopReason
 from app.domain.spec import ComparisonSpec, FitSpec, run_specs
-from worker.contract import Run
-from worker.engine.autograd import AutogradRun
-from worker.engine.choose import choose
+from worker.engine.choose import combine
 from worker.engine.faults import find_device, translated
 from worker.engine.problem import load
+from worker.engine.rules.kernels import Kernels
+from worker.engine.tiers import TieredRun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,34 +22,44 @@ class Prepared:
     """A job's data on its device, the exact answer, and its runs.
 
     Attributes:
+        spec: What to run.
         exact: The least-squares answer.
         problem: The bowl that the optimizers run in.
-        engine: Which engine, and why.
         device: Where, as torch names it, e.g. "cuda:0".
-        runs: One a optimizer, in the order of the spec.
+        runs: One an optimizer, in the order of the spec.
     """
 
+    spec: FitSpec | ComparisonSpec
     exact: Exact
     problem: Problem
-    engine: EngineUsed
     device: str
-    runs: tuple[Run, ...]
+    runs: tuple[TieredRun, ...]
+
+    @property
+    def engine(self) -> EngineUsed:
+        """Which engine computes, and why; after a resume, the one that goes on."""
+        queue = self.device.partition(":")[0]
+        return combine(self.spec, [run.used for run in self.runs], queue=queue)
 
 
 class TorchEngine:
-    """Satisfies worker.contract.Engine by the plain torch loop.
+    """Satisfies worker.contract.Engine by the fastest engine that each run can have.
 
     Args:
+        kernels: Compiled rules; without them plain Python runs the rules.
         clock: Seconds that only rise; sizes the blocks.
     """
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, *, kernels: Kernels | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._kernels = kernels
         self._clock = clock
 
     def prepare(
         self, spec: FitSpec | ComparisonSpec, *, columns: Columns | None, device: str
     ) -> Prepared:
-        """Load or draw the data and solve it exactly.
+        """Load or draw the data, solve it exactly, and try the engines.
 
         Args:
             spec: What to run.
@@ -63,24 +73,35 @@ class TorchEngine:
         with translated(found):
             task = load(spec, columns=columns, device=found)
             runs = tuple(
-                AutogradRun(fit, task=task, index=index, label=label, clock=self._clock)
+                TieredRun(
+                    fit,
+                    task=task,
+                    index=index,
+                    label=label,
+                    queue=found.type,
+                    kernels=self._kernels,
+                    clock=self._clock,
+                )
                 for index, (label, fit) in enumerate(run_specs(spec))
             )
         return Prepared(
+            spec=spec,
             exact=task.bowl.exact,
             problem=task.bowl.problem,
-            engine=choose(spec),
             device=str(found),
             runs=runs,
         )
 
 
-def warm(*, with_steps: bool = torch.version.cuda is None) -> float:
+def warm(
+    kernels: Kernels | None = None, *, with_steps: bool = torch.version.cuda is None
+) -> float:
     """Load what every optimizer needs, so that the first job pays no import; return seconds.
 
     Building a first optimizer imports torch._dynamo (1 s), though nothing here is compiled.
 
     Args:
+        kernels: Compiled rules, loaded as far as they are built.
         with_steps: Take two steps with each as well. Not before a fork where torch knows CUDA: the
             first backward pass starts a thread for each GPU, and torch then refuses every backward
             pass in a forked child (https://github.com/pytorch/pytorch/wiki/Autograd-and-Fork); an
@@ -89,9 +110,15 @@ def warm(*, with_steps: bool = torch.version.cuda is None) -> float:
     started = time.monotonic()
     for name in OPTIMIZERS:
         spec = FitSpec.model_validate(
-            {"data": [[0.0, 1.0], [1.0, 3.0]], "optimizer": name, "steps": 2}
+            {
+                "data": [[0.0, 1.0], [1.0, 3.0]],
+                "optimizer": name,
+                "steps": 2,
+                # Whoever chooses tries the plain loop as well.
+                "engine": "auto" if with_steps else "torch",
+            }
         )
-        run = TorchEngine().prepare(spec, columns=None, device="cpu").runs[0]
+        run = TorchEngine(kernels=kernels).prepare(spec, columns=None, device="cpu").runs[0]
         if with_steps:
             for _ in run.blocks():
                 pass

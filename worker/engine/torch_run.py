@@ -126,6 +126,19 @@ class TorchRun(ABC):
                 stop_reason=reason,
             )
 
+    def trial(self, steps: int) -> list[Row]:
+        """Return the rows of the first steps; afterwards this run may not be used any more.
+
+        Args:
+            steps: Most updates to make.
+        """
+        rows = list[Row]()
+        for _ in self._loop():
+            rows.append(self._here())
+            if len(rows) > steps:
+                break
+        return rows
+
     def _here(self) -> Row:
         """Return the last row, or row 0 before the first block."""
         return self._look_ahead() if self._row is None else self._row

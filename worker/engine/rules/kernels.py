@@ -48,8 +48,8 @@ class Kernels:
     """
 
     def __init__(self, directory: Path) -> None:
-        self._kept = directory
-        self._place = directory / _key()
+        # Unlike Path's own, this leaves a "~" alone where there is no home.
+        self._place = Path(os.path.expanduser(directory)) / _key()  # noqa: PTH111
         self._loaded = dict[str, Kernel]()
 
     @property

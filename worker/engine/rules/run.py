@@ -125,6 +125,22 @@ class RulesRun:
                 stop_reason=reason,
             )
 
+    def trial(self, steps: int) -> list[Row]:
+        """Return the rows of the first steps; afterwards this run may not be used any more.
+
+        Args:
+            steps: Most updates to make.
+        """
+        last, _, *rest = self._course.stops
+        self._course = replace(self._course, stops=(last, 1.0, *rest))
+        stretch = self._advance(steps + 1)
+        return [
+            self._row(step, loss=loss, a=a, b=b, batch_loss=batch_loss)
+            for step, a, b, loss, _, batch_loss in zip(
+                stretch.steps, *stretch.columns, strict=True
+            )
+        ]
+
     def _advance(self, count: int) -> Stretch:
         """Make up to `count` looks, and deal no more rates and batches than updates are made."""
         standing = self._standing
