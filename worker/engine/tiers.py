@@ -5,7 +5,6 @@ contract of fidelity.py; one that differs is not used, and the answer says so.
 """
 
 import logging
-import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -22,7 +21,7 @@ from worker.contract import Block, Run
 from worker.engine import checkpoint
 from worker.engine.autograd import AutogradRun
 from worker.engine.exact import solve
-from worker.engine.fidelity import allowed_difference, spread_of
+from worker.engine.fidelity import FACTOR, allowed_difference, spread_of
 from worker.engine.moments import MomentsRun
 from worker.engine.problem import Task
 from worker.engine.rules.executors import Compiled, Executor, Interpreted
@@ -54,7 +53,7 @@ class Trial:
     Attributes:
         steps: That both made.
         points: That both looked at.
-        difference: The largest of their losses' differences, relative to the plain loop's.
+        difference: The largest of their losses' differences, relative to L + sqrt(L S) + eps S.
         fault: Where it was more than rounding allows, None when it never was.
     """
 
@@ -154,9 +153,11 @@ class TieredRun:
     def _executor(self) -> Executor:
         rule = RULES[self._fit.optimizer.name]
         kernel = self._kernels.load(rule, self._fit.dtype) if self._kernels else None
-        if kernel is None:
-            return Interpreted(rule, self._fit.dtype)
-        return Compiled(kernel, self._fit.dtype)
+        return (
+            Interpreted(rule, self._fit.dtype)
+            if kernel is None
+            else Compiled(kernel, self._fit.dtype)
+        )
 
     def _judge(self) -> None:
         """Let the plain loop judge the chosen engine; keep the loop when it differs."""
@@ -215,5 +216,6 @@ def compare(expected: list[Row], found: list[Row], *, task: Task) -> Trial:
             fault = f"at step {step} the loss was {ours.loss:.17g}, the loop's {theirs.loss:.17g}"
             break
         if difference > 0:
-            worst = max(worst, difference / max(theirs.loss, math.ulp(0.0)))
-    return Trial(steps=len(expected) - 1, points=len(task.x), difference=worst, fault=fault)
+            worst = max(worst, difference / allowed)
+    unit = FACTOR * torch.finfo(task.x.dtype).eps
+    return Trial(steps=len(expected) - 1, points=len(task.x), difference=worst * unit, fault=fault)

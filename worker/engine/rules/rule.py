@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
+
 from worker.engine.rules import updates
 from worker.engine.rules.numbers import State
 
@@ -21,7 +23,8 @@ class Rule:
         factors: What of it depends on the clock alone.
         remembers: How many numbers a parameter.
         settings: From the hyperparameters of a class to the order of the text.
-        start: What is remembered before the first step, from hyperparameters and learning rate.
+        start: What is remembered before the first step, from hyperparameters and a learning rate,
+            or from a vector of them.
     """
 
     name: str
@@ -29,7 +32,7 @@ class Rule:
     factors: Callable[[float, State], State] = updates.no_factors
     remembers: int
     settings: Callable[[Hyperparameters], State]
-    start: Callable[[Hyperparameters, float], State]
+    start: Callable[[Hyperparameters, Any], tuple[Any, ...]]
 
 
 def _floats(*values: Any) -> State:  # noqa: ANN401  # numbers and flags of the catalogue
@@ -78,7 +81,7 @@ RULES: Final[dict[str, Rule]] = {
         update=updates.asgd,
         remembers=1,
         settings=lambda given: _floats(given["lambd"], given["alpha"], given["weight_decay"]),
-        start=lambda _given, lr: (updates.single(lr),),
+        start=lambda _given, lr: (np.float32(lr).astype(np.float64),),
     ),
     "RMSprop": Rule(
         name="rmsprop",

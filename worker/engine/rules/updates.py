@@ -127,16 +127,11 @@ def rprop(
     before, size = memory
     shrink, grow, smallest, largest = settings
     agreement = g * before
-    if agreement > 0.0:
-        size = size * real(grow)
-    elif agreement < 0.0:
-        size = size * real(shrink)
-        g = real(0.0)
-    size = min(max(size, real(smallest)), real(largest))
-    if g > 0.0:
-        p = p - size
-    elif g < 0.0:
-        p = p + size
+    # Choices rather than branches: the compiler can make many of them at once.
+    change = real(grow) if agreement > 0.0 else real(shrink) if agreement < 0.0 else real(1.0)
+    size = min(max(size * change, real(smallest)), real(largest))
+    g = real(0.0) if agreement < 0.0 else g
+    p = p - size if g > 0.0 else p + size if g < 0.0 else p
     return p, (g, size)
 
 
