@@ -30,24 +30,24 @@ from worker.engine.rules.rule import RULES
 from worker.engine.rules.run import RulesRun
 from worker.engine.watch import Row
 
-TRIAL_STEPS: Final = 4
+JUDGED_STEPS: Final = 4
 """More would tell little more: a rule that is wrong is wrong at once, or when its clock moves."""
-TRIAL_POINTS: Final = 65_536
+JUDGED_POINTS: Final = 65_536
 """The plain loop looks at every point in every step; so many are enough to judge a rule by."""
 
 _LOG = logging.getLogger(__name__)
 
 
-class TriedRun(Run, Protocol):
+class FastRun(Run, Protocol):
     """A run that can show its first steps."""
 
-    def trial(self, steps: int) -> list[Row]:
+    def first_rows(self, steps: int) -> list[Row]:
         """Return the rows of the first steps; afterwards this run may not be used any more."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
+class Verdict:
     """How far a fast engine lay from the plain loop.
 
     Attributes:
@@ -123,7 +123,7 @@ class TieredRun:
             CheckpointUnusable: It was made in another version or place, or it is damaged.
         """
         engine = checkpoint.engine_in(snapshot)
-        if engine != self.used.name:
+        if engine != self.used.name and self._fit.engine == "auto":
             # Engines agree to rounding, not to bits.
             self.used = EngineUsed(
                 name=engine,
@@ -133,7 +133,7 @@ class TieredRun:
             self._run = self._make(engine, self._task)
         self._run.resume(snapshot)
 
-    def _make(self, engine: str, task: Task) -> TriedRun:
+    def _make(self, engine: str, task: Task) -> FastRun:
         match engine:
             case "rules":
                 return RulesRun(
@@ -164,8 +164,8 @@ class TieredRun:
         task = sample_of(self._task)
         name = self.used.name
         found = compare(
-            self._make("torch", task).trial(TRIAL_STEPS),
-            self._make(name, task).trial(TRIAL_STEPS),
+            self._make("torch", task).first_rows(JUDGED_STEPS),
+            self._make(name, task).first_rows(JUDGED_STEPS),
             task=task,
         )
         optimizer = self._fit.optimizer.name
@@ -188,13 +188,13 @@ class TieredRun:
 
 def sample_of(task: Task) -> Task:
     """Return a task of so few points that the plain loop can try it at once."""
-    if len(task.x) <= TRIAL_POINTS:
+    if len(task.x) <= JUDGED_POINTS:
         return task
-    x, y = task.x[:TRIAL_POINTS], task.y[:TRIAL_POINTS]
+    x, y = task.x[:JUDGED_POINTS], task.y[:JUDGED_POINTS]
     return replace(task, x=x, y=y, bowl=solve(x.double(), y.double()))
 
 
-def compare(expected: list[Row], found: list[Row], *, task: Task) -> Trial:
+def compare(expected: list[Row], found: list[Row], *, task: Task) -> Verdict:
     """Set an engine's first rows beside the plain loop's.
 
     Args:
@@ -218,4 +218,4 @@ def compare(expected: list[Row], found: list[Row], *, task: Task) -> Trial:
         if difference > 0:
             worst = max(worst, difference / allowed)
     unit = FACTOR * torch.finfo(task.x.dtype).eps
-    return Trial(steps=len(expected) - 1, points=len(task.x), difference=worst * unit, fault=fault)
+    return Verdict(steps=len(expected) - 1, points=len(task.x), difference=worst * unit, fault=fault)

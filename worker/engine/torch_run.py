@@ -126,7 +126,7 @@ class TorchRun(ABC):
                 stop_reason=reason,
             )
 
-    def trial(self, steps: int) -> list[Row]:
+    def first_rows(self, steps: int) -> list[Row]:
         """Return the rows of the first steps; afterwards this run may not be used any more.
 
         Args:

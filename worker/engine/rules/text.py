@@ -3,6 +3,7 @@
 import inspect
 import re
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Final, Literal
 
 from worker.engine.rules import loop, memory, numbers
@@ -65,12 +66,14 @@ _SIGNATURES: Final = {
 }
 
 
+@cache
 def plain_text(rule: Rule) -> str:
     """Return the text for float64 on Python's own floats, where rounding is nothing to do."""
     text = _PLAIN + _body(rule)
     return re.sub(r"\b(real|wide)\(", "(", text)
 
 
+@cache
 def scalar_text(rule: Rule, number: NumberType) -> str:
     """Return the text on NumPy's scalars: any number type, and no division raises."""
     return _SCALARS.format(number=number) + _body(rule)
