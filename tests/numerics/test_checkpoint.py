@@ -288,6 +288,26 @@ def test_snapshot_of_another_torch_is_refused(monkeypatch: pytest.MonkeyPatch) -
         prepare({"optimizer": "Adam"}).resume(kept)
 
 
+def test_snapshot_names_its_place() -> None:
+    kept = snapshot_of({"optimizer": "Adam"})
+
+    assert checkpoint.place_in(kept) == checkpoint.place_of(CPU)
+    assert checkpoint.place_of(CPU).startswith(
+        f"the torch loop of torch {torch.__version__} on cpu "
+    )
+    assert checkpoint.place_of(CPU, engine="moments").startswith("the moments engine of torch ")
+    with pytest.raises(CheckpointUnusable, match="damaged"):
+        checkpoint.place_in(kept[:-1])
+
+
+def test_snapshot_of_another_engine_is_refused() -> None:
+    sealed = checkpoint.seal({}, place=checkpoint.place_of(CPU, engine="moments"))
+    assert sealed is not None
+
+    with pytest.raises(CheckpointUnusable, match="made by the moments engine of torch"):
+        prepare({"optimizer": "Adam"}).resume(sealed)
+
+
 @pytest.mark.parametrize("other", ["SparseAdam", "LBFGS"])
 def test_snapshot_of_another_spec_is_refused(other: str) -> None:
     with pytest.raises(CheckpointUnusable, match="another spec"):
@@ -297,12 +317,12 @@ def test_snapshot_of_another_spec_is_refused(other: str) -> None:
 
 
 def test_state_that_is_too_large_is_not_sealed() -> None:
-    assert checkpoint.seal({"text": "x" * checkpoint.MAX_BYTES}, device=CPU) is None
+    assert checkpoint.seal({"text": "x" * checkpoint.MAX_BYTES}, place="here") is None
 
 
 def test_state_is_plain_data() -> None:
     with pytest.raises(TypeError, match="cannot hold function"):
-        checkpoint.seal({"code": snapshot_of}, device=CPU)
+        checkpoint.seal({"code": snapshot_of}, place="here")
 
 
 @pytest.mark.parametrize(
@@ -318,9 +338,9 @@ def test_state_is_plain_data() -> None:
     ids=["scalar", "empty", "bool", "int64", "odd", "transposed"],
 )
 def test_tensors_come_back_bit_for_bit(tensor: torch.Tensor) -> None:
-    sealed = checkpoint.seal({"tensor": tensor, "rest": (1, [None, {3: -0.0}])}, device=CPU)
+    sealed = checkpoint.seal({"tensor": tensor, "rest": (1, [None, {3: -0.0}])}, place="here")
     assert sealed is not None
-    state = checkpoint.unseal(sealed, device=CPU)
+    state = checkpoint.unseal(sealed, place="here", device=CPU)
 
     assert (state["tensor"].dtype, state["tensor"].shape) == (tensor.dtype, tensor.shape)
     assert repr(state["tensor"].tolist()) == repr(tensor.tolist())
@@ -329,9 +349,9 @@ def test_tensors_come_back_bit_for_bit(tensor: torch.Tensor) -> None:
 
 def test_sparse_tensors_keep_the_order_of_their_parts() -> None:
     parts = torch.sparse_coo_tensor([[1, 0, 1]], [0.1, 0.2, 0.3], (2,), check_invariants=True)
-    sealed = checkpoint.seal({"tensor": parts}, device=CPU)
+    sealed = checkpoint.seal({"tensor": parts}, place="here")
     assert sealed is not None
-    back = checkpoint.unseal(sealed, device=CPU)["tensor"]
+    back = checkpoint.unseal(sealed, place="here", device=CPU)["tensor"]
 
     assert not back.is_coalesced()
     assert back._values().tolist() == parts._values().tolist()

@@ -12,8 +12,8 @@ from app.domain.result import StopReason
 from app.domain.spec import FitSpec
 from tests.numerics.fitted import fit, same_bits
 from worker.contract import Block
-from worker.engine.autograd import BLOCK_SECONDS, AutogradRun
 from worker.engine.torch_engine import TorchEngine, warm
+from worker.engine.torch_run import BLOCK_SECONDS, TorchRun
 
 FAST = {"name": "Adam", "lr": 0.1}
 
@@ -278,7 +278,7 @@ def test_warming_up_takes_seconds_at_most() -> None:
 
 
 def test_warming_up_before_a_fork_makes_no_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(AutogradRun, "blocks")
-    monkeypatch.delattr(AutogradRun, "result")
+    monkeypatch.delattr(TorchRun, "blocks")
+    monkeypatch.delattr(TorchRun, "result")
 
     assert 0 < warm(with_steps=False) < 30

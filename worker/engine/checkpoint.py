@@ -1,6 +1,6 @@
 """A run's state <-> bytes: JSON with tensors in it, versioned and sealed; no code is ever loaded.
 
-It knows what torch.optim keeps, and neither the loop nor where the bytes are stored.
+It knows what torch.optim keeps, and neither the loops nor where the bytes are stored.
 """
 
 import base64
@@ -27,55 +27,74 @@ _DTYPES: Final = {
 }
 
 
-def place_of(device: torch.device) -> str:
+def place_of(device: torch.device, *, engine: str = "torch") -> str:
     """Return all that the bits of a run depend on beside its spec, as a sentence can name it.
 
     Args:
         device: Where it runs.
+        engine: Name of the engine that computes its steps.
     """
+    computed_by = "the torch loop" if engine == "torch" else f"the {engine} engine"
     processor = (
         f"cpu {torch.backends.cpu.get_cpu_capability()}"
         if device.type == "cpu"
         else f"{device.type} {torch.cuda.get_device_name(device)}"
     )
-    return f"the torch loop of torch {torch.__version__} on {processor}"
+    return f"{computed_by} of torch {torch.__version__} on {processor}"
 
 
-def seal(state: Mapping[str, object], *, device: torch.device) -> bytes | None:
+def seal(state: Mapping[str, object], *, place: str) -> bytes | None:
     """Return a state as bytes, None when that would be more than MAX_BYTES.
 
     Args:
         state: None, numbers, texts, tensors, and lists, tuples and dictionaries of these.
-        device: Where the run computes.
+        place: Where the run computes, as `place_of` says it.
     """
-    body = json.dumps({"place": place_of(device), "state": _encode(state)}).encode()
+    body = json.dumps({"place": place, "state": _encode(state)}).encode()
     sealed = _MAGIC + hashlib.sha256(body).digest() + body
     return sealed if len(sealed) <= MAX_BYTES else None
 
 
-def unseal(sealed: bytes, *, device: torch.device) -> dict[str, Any]:
+def unseal(sealed: bytes, *, place: str, device: torch.device) -> dict[str, Any]:
     """Read what `seal` wrote; every tensor is new.
 
     Args:
         sealed: The bytes.
-        device: Where the run will compute: what was there is put there again.
+        place: Where the run will compute.
+        device: Its device: what was there is put there again.
 
     Raises:
         CheckpointUnusable: Of another version or place, too large, or damaged.
     """
+    content = _read(sealed)
+    if content["place"] != place:
+        raise CheckpointUnusable(
+            f"the checkpoint was made by {content['place']}, and this is {place}"
+        )
+    state: dict[str, Any] = _decode(content["state"], device)
+    return state
+
+
+def place_in(sealed: bytes) -> str:
+    """Return the place where a sealed state was made.
+
+    Raises:
+        CheckpointUnusable: Of another version, too large, or damaged.
+    """
+    place: str = _read(sealed)["place"]
+    return place
+
+
+def _read(sealed: bytes) -> dict[str, Any]:
+    """Return what the bytes hold, still encoded."""
     magic, rest = sealed[: len(_MAGIC)], sealed[len(_MAGIC) :]
     digest, body = rest[:_DIGEST_BYTES], rest[_DIGEST_BYTES:]
     if magic != _MAGIC:
         raise CheckpointUnusable("the checkpoint was written in a format of another version")
     if len(sealed) > MAX_BYTES or hashlib.sha256(body).digest() != digest:
         raise CheckpointUnusable("the checkpoint is damaged")
-    content = json.loads(body)
-    if content["place"] != place_of(device):
-        raise CheckpointUnusable(
-            f"the checkpoint was made by {content['place']}, and this is {place_of(device)}"
-        )
-    state: dict[str, Any] = _decode(content["state"], device)
-    return state
+    content: dict[str, Any] = json.loads(body)
+    return content
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, object]:
