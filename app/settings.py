@@ -40,7 +40,7 @@ class Settings(BaseSettings):
         max_fruitless_attempts: Attempts in a row that got no further before a job is worker-lost.
         store_timeout_seconds: How long the API waits for Redis before it answers 503.
         kernel_dir: Where workers keep the update rules that they have compiled.
-    worker_max_memory_bytes: A job that would take a CPU worker process above this fails; a
+        worker_max_memory_bytes: A job that would take a CPU worker process above this fails; a
             process above it is replaced after its job.
     """
 

@@ -186,14 +186,15 @@ class Runner:
         requested = record.spec.device
         device = "cpu" if on_cpu else requested if requested.startswith("cuda") else "cuda"
         prepared = self.engine.prepare(record.spec, columns=claim.columns, device=device)
-        engine = prepared.engine
         try:
             self._resume(attempt, prepared)
+            engine = prepared.engine
         except CheckpointUnusable as unusable:
             _LOG.warning("job.starts_over", extra=fields(detail=unusable.detail))
             attempt.outage.insist(lambda: self.runs.start_over(claim))
             # The first one may have been moved half way.
             prepared = self.engine.prepare(record.spec, columns=claim.columns, device=device)
+            engine = prepared.engine
             reason = f"{engine.reason}; started over, because {unusable.detail}"
             engine = engine.model_copy(update={"reason": reason})
         attempt.outage.insist(

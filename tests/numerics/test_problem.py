@@ -122,15 +122,18 @@ def test_comparison_shares_points_and_start() -> None:
     assert prepared.device == "cpu"
 
 
-def test_engine_says_which_loop_and_why() -> None:
+def test_engine_says_which_one_and_why() -> None:
     chosen = TorchEngine().prepare(FitSpec(), columns=None, device="cpu").engine
     forced = FitSpec.model_validate({"engine": "torch"})
 
-    assert chosen.name == "torch"
+    assert chosen.name == "rules"
     assert chosen.version == torch.__version__
-    assert "every optimizer" in chosen.reason
+    assert "Adam's rule" in chosen.reason
+    assert chosen.verified is not None
+    assert chosen.verified.against == f"torch.optim.Adam {torch.__version__}"
     asked = TorchEngine().prepare(forced, columns=None, device="cpu").engine
-    assert asked.reason == "asked for by the spec"
+    assert (asked.name, asked.reason) == ("torch", "asked for by the spec")
+    assert asked.verified is None
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")

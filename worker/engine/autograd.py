@@ -59,6 +59,7 @@ class AutogradRun(TorchRun):
             label=label,
             clock=clock,
             engine="torch",
+            device=task.x.device,
             dealer=self._batches,
         )
 

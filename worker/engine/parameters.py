@@ -5,6 +5,7 @@ Every layout holds a before b in its parameters, and computes a x + b by the sam
 
 import math
 from collections.abc import Iterable
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -72,6 +73,31 @@ def move_line(net: nn.Module, *, a: float, b: float) -> None:
             count = part.numel()
             part.copy_(torch.tensor(values[:count], dtype=part.dtype).reshape(part.shape))
             del values[:count]
+
+
+def gradient_parts(net: nn.Module) -> list[Tensor]:
+    """Return the tensors that hold a net's gradient, for a before b; zeros where there was none.
+
+    What is written into them is the gradient: for an embedding they are the values of its rows.
+    """
+    parts: list[Tensor] = []
+    for parameter in net.parameters():
+        if parameter.grad is None:
+            parameter.grad = _zeros_for(net, parameter)
+        gradient = parameter.grad
+        parts.append(gradient.values() if gradient.is_sparse else gradient)
+    return parts
+
+
+def _zeros_for(net: nn.Module, parameter: Tensor) -> Tensor:
+    zeros = torch.zeros_like(parameter)
+    if not isinstance(net, SparseLine):
+        return zeros
+    make = cast("Any", torch).sparse_coo_tensor  # its own types are partly unknown
+    rows: Tensor = make(
+        net.index[None], zeros, zeros.shape, is_coalesced=True, check_invariants=True
+    )
+    return rows
 
 
 def read_row(loss: Tensor, net: nn.Module) -> tuple[float, float, float]:

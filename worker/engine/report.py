@@ -39,8 +39,7 @@ def report(
         seconds: Time in the loop.
         stop_reason: Why no further step is made.
     """
-    is_line = row.is_finite and stop_reason is not StopReason.DIVERGED
-    with_excess = spec.loss == "mse"
+    is_line, with_excess = _is_line(row, stop_reason), spec.loss == "mse"
     return RunResult(
         run=index,
         label=label,
@@ -61,3 +60,7 @@ def report(
         gradient_norm=to_finite(gradient_norm),
         run_seconds=seconds,
     )
+
+
+def _is_line(row: Row, stop_reason: StopReason) -> bool:
+    return row.is_finite and stop_reason is not StopReason.DIVERGED

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import zip_longest
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import torch
 
@@ -134,21 +134,15 @@ class TieredRun:
         self._run.resume(snapshot)
 
     def _make(self, engine: str, task: Task) -> FastRun:
+        how: dict[str, Any] = {"task": task, "index": self._index, "label": self.label}
         match engine:
             case "rules":
-                return RulesRun(
-                    self._fit,
-                    task=task,
-                    index=self._index,
-                    label=self.label,
-                    executor=self._executor(),
-                    clock=self._clock,
-                )
+                executor = self._executor()
+                return RulesRun(self._fit, executor=executor, clock=self._clock, **how)
             case "moments":
-                made = MomentsRun
+                return MomentsRun(self._fit, clock=self._clock, **how)
             case _:
-                made = AutogradRun
-        return made(self._fit, task=task, index=self._index, label=self.label, clock=self._clock)
+                return AutogradRun(self._fit, clock=self._clock, **how)
 
     def _executor(self) -> Executor:
         rule = RULES[self._fit.optimizer.name]
@@ -218,4 +212,6 @@ def compare(expected: list[Row], found: list[Row], *, task: Task) -> Verdict:
         if difference > 0:
             worst = max(worst, difference / allowed)
     unit = FACTOR * torch.finfo(task.x.dtype).eps
-    return Verdict(steps=len(expected) - 1, points=len(task.x), difference=worst * unit, fault=fault)
+    return Verdict(
+        steps=len(expected) - 1, points=len(task.x), difference=worst * unit, fault=fault
+    )

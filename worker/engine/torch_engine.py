@@ -93,9 +93,7 @@ class TorchEngine:
         )
 
 
-def warm(
-    kernels: Kernels | None = None, *, with_steps: bool = torch.version.cuda is None
-) -> float:
+def warm(kernels: Kernels | None = None, *, with_steps: bool = torch.version.cuda is None) -> float:
     """Load what every optimizer needs, so that the first job pays no import; return seconds.
 
     Building a first optimizer imports torch._dynamo (1 s), though nothing here is compiled.

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any, Final, Protocol
 
+import torch
+
 from app.domain.errors import CheckpointUnusable
 from app.domain.result import RunResult, StopReason
 from app.domain.spec import FitSpec
@@ -46,6 +48,8 @@ class TorchRun(ABC):
         label: Name in rankings and legends.
         clock: Seconds that only rise.
         engine: Name of the engine that the subclass is.
+        device: Where the parameters live.
+        with_fused: Whether the optimizer may take its fused form, which differs by roundings.
         dealer: Deals the mini-batches; None when every update sees all points.
     """
 
@@ -58,6 +62,8 @@ class TorchRun(ABC):
         label: str,
         clock: Callable[[], float] = time.monotonic,
         engine: str,
+        device: torch.device,
+        with_fused: bool = False,
         dealer: Dealer | None,
     ) -> None:
         self.label = label
@@ -74,9 +80,11 @@ class TorchRun(ABC):
             spec.optimizer.name,
             start=task.start,
             dtype=DTYPES[spec.dtype],
-            device=task.x.device,
+            device=device,
         )
-        self._optimizer = make_optimizer(spec.optimizer, self._net, lr=self._lr)
+        self._optimizer = make_optimizer(
+            spec.optimizer, self._net, lr=self._lr, with_fused=with_fused
+        )
         self._schedule = make_schedule(spec.scheduler, self._optimizer, steps=spec.steps)
         self._watch = Watch(spec)
         self._record = Record(spec, with_batch=dealer is not None)

@@ -7,13 +7,14 @@ that has not been built is simply not there, and plain Python runs the same text
 
 import fcntl
 import hashlib
+import importlib
 import importlib.util
 import os
 import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,7 +106,9 @@ class Kernels:
 def _texts() -> Iterator[tuple[str, str]]:
     """Yield the name and text of every kernel there is."""
     for name, rule in {rule.name: (cls, rule) for cls, rule in RULES.items()}.values():
-        defaults = {word: about["default"] for word, about in OPTIMIZERS[name]["hyperparameters"].items()}
+        defaults = {
+            word: about["default"] for word, about in OPTIMIZERS[name]["hyperparameters"].items()
+        }
         count = len(rule.settings(defaults))
         for number in _NUMBERS:
             yield f"{rule.name}_{number}", compiled_text(rule, number, num_settings=count)
@@ -114,8 +117,8 @@ def _texts() -> Iterator[tuple[str, str]]:
 def _key() -> str:
     """Return a word for everything that machine code depends on."""
     # Late: half a second that only a worker needs.
-    import llvmlite.binding as llvm  # noqa: PLC0415
-    import numba  # noqa: PLC0415
+    numba: Any = importlib.import_module("numba")
+    llvm: Any = importlib.import_module("llvmlite.binding")
 
     parts = [
         numba.__version__,
@@ -142,7 +145,7 @@ def _load(path: Path) -> Kernel:
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def _alone(path: Path) -> Generator[None]:
     """Let only one process of this machine into the block at a time."""
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -6,7 +6,6 @@ threads, since compiled code runs without the interpreter's lock.
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import starmap
 from typing import Any, Final
 
 import numpy as np
@@ -59,18 +58,19 @@ def run_lanes(
     keeps = losses is not None
     flat = np.empty(0) if losses is None else losses.reshape(-1)
 
-    def run(start: int, stop: int) -> None:
+    def run(strip: tuple[int, int]) -> None:
+        start, stop = strip
         memory = _memory(rule, hyperparameters, rates[start:stop], dtype)
         lines = (a[start:stop], b[start:stop], memory)
         to = (flat, keeps, lanes, start)
         kernel.sweep((0, steps, stop - start), lines, rates[start:stop], bowl, settings, to)
 
     if threads == 1:
-        for _ in starmap(run, _strips(lanes)):
-            pass
+        for strip in _strips(lanes):
+            run(strip)
     else:
         with ThreadPoolExecutor(threads) as pool:
-            for _ in pool.map(lambda strip: run(*strip), _strips(lanes)):
+            for _ in pool.map(run, _strips(lanes)):
                 pass
     return a, b
 

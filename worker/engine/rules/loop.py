@@ -5,6 +5,12 @@ costs the same for ten points and for ten million. `update`, `factors`, `load` a
 for one rule's own; here they are Adam's, in text.py each rule's. Compiled code takes arguments by
 position, and many of them in tuples:
 
+where: whether the row of `step` has been looked at, step, next step to record.
+course: stops, bowl, hyperparameters, and whether gradients add up.
+state: a and b; the gradient that is never set to zero; the rule's memory of a and b in turn; seen
+    and the last batch loss. Nothing of it is changed before the end of `advance`.
+deals: batches, 5 or 0 when every update sees the same; learning rates, 1 or 0 likewise.
+rows: where step, a, b, loss, excess loss and batch loss of recorded rows go.
 bowl: exact a and b, what a float64 cannot hold of them, deviation of x, mean of x, exact loss,
     largest loss that the run's type can compute.
 stops: last step, stride of recording, patience, loss_below, gradient_below, tolerance.
@@ -37,15 +43,6 @@ def advance(
 ) -> tuple[int, int, int, int]:
     """Make up to `count` looks, each but a first one after an update.
 
-    Args:
-        count: Most looks.
-        where: Whether the row of `step` has been looked at, step, next step to record.
-        course: stops, bowl, hyperparameters, and whether gradients add up.
-        state: a and b; the gradient that is never set to zero; the rule's memory of a and b in
-            turn; seen and the last batch loss. Nothing of it is changed before the end.
-        deals: batches, 5 or 0 when every update sees the same; learning rates, 1 or 0 likewise.
-        rows: Where step, a, b, loss, excess loss and batch loss of recorded rows go.
-
     Returns:
         Updates made, next step to record, rows recorded, and the reason as `judge` gives it.
     """
@@ -53,10 +50,8 @@ def advance(
     (line, kept, memory, noted), (batches, batch_width, rates, rate_width) = state, deals
     (a, b), (kept_a, kept_b) = (line[0], line[1]), (kept[0], kept[1])
     memory_a, memory_b = load(memory, 0, 2), load(memory, 1, 2)
-    seen = (noted[0], noted[1], noted[2], noted[3], noted[4], noted[5], noted[6])
-    batch_loss = noted[7]
-    error_a, error_b = errors(a, b, bowl)
-    filled, made, reason = 0, 0, 0
+    seen, batch_loss = seven(noted), noted[7]
+    (error_a, error_b), filled, made, reason = errors(a, b, bowl), 0, 0, 0
     for _ in range(count):
         if has_begun:
             to_a, to_b, batch_loss = gradient(error_a, error_b, batches, made * batch_width)
@@ -64,8 +59,7 @@ def advance(
                 to_a, to_b = kept_a + to_a, kept_b + to_b
                 kept_a, kept_b = to_a, to_b
             rate = rates[made * rate_width]
-            made, step = made + 1, step + 1
-            t = float(step)
+            made, step, t = made + 1, step + 1, float(step + 1)
             now = factors(t, settings)
             a, memory_a = update(a, to_a, t, rate, now, memory_a, settings)
             b, memory_b = update(b, to_b, t, rate, now, memory_b, settings)
@@ -89,6 +83,11 @@ def advance(
         noted[place] = seen[place]
     noted[7] = batch_loss
     return step, due, filled, reason
+
+
+def seven(noted: Numbers) -> State:
+    """Return the first seven numbers."""
+    return noted[0], noted[1], noted[2], noted[3], noted[4], noted[5], noted[6]
 
 
 def errors(a: float, b: float, bowl: State) -> tuple[float, float]:
@@ -128,9 +127,7 @@ def steepness(error_a: float, error_b: float, bowl: State) -> float:
     return math.sqrt(of_a * of_a + of_b * of_b)
 
 
-def judge(
-    seen: State, step: int, row: State, slope: float, stops: State
-) -> tuple[State, int]:
+def judge(seen: State, step: int, row: State, slope: float, stops: State) -> tuple[State, int]:
     """Take note of a row and say whether the run ends with it.
 
     The reasons: 0 goes on, 1 loss_below, 2 gradient_below, 3 patience, 4 last step, 5 diverged.

@@ -22,7 +22,7 @@ class Rates:
     def __init__(self, scheduler: SchedulerSpec | None, *, lr: float, steps: int) -> None:
         self._lr = lr
         # Schedulers turn the knob of an optimizer; this one moves nothing.
-        knob = torch.optim.SGD([torch.nn.Parameter(torch.zeros(()))], lr=lr)
+        knob: Any = torch.optim.SGD([torch.nn.Parameter(torch.zeros(()))], lr=lr)
         self._group: dict[str, Any] = knob.param_groups[0]
         self._schedule = make_schedule(scheduler, knob, steps=steps)
         if self._schedule is not None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from typing import Any, Final
 
+import numpy as np
 import torch
 
 from app.domain.errors import CheckpointUnusable
@@ -85,13 +86,14 @@ class RulesRun:
             settings=rule.settings(given),
             keeps=not spec.zero_grad,
         )
-        a, b = torch.tensor([task.start.a, task.start.b], dtype=task.x.dtype).tolist()
-        remembered = torch.tensor(rule.start(given, self._lr), dtype=task.x.dtype).tolist()
+        scalar = np.dtype(spec.dtype).type
+        line = (float(scalar(task.start.a)), float(scalar(task.start.b)))
+        remembered = [float(scalar(value)) for value in rule.start(given, self._lr)]
         self._standing = Standing(
             has_begun=False,
             step=0,
             due=0,
-            line=(a, b),
+            line=line,
             kept=(0.0, 0.0),
             memory=tuple(value for value in remembered for _ in range(2)),
             noted=(math.inf, 0.0, math.nan, math.nan, math.nan, -1.0, -1.0, math.nan),
@@ -136,9 +138,7 @@ class RulesRun:
         stretch = self._advance(steps + 1)
         return [
             self._row(step, loss=loss, a=a, b=b, batch_loss=batch_loss)
-            for step, a, b, loss, _, batch_loss in zip(
-                stretch.steps, *stretch.columns, strict=True
-            )
+            for step, a, b, loss, _, batch_loss in zip(stretch.steps, *stretch.columns, strict=True)
         ]
 
     def _advance(self, count: int) -> Stretch:

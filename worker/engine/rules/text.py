@@ -12,6 +12,7 @@ from worker.engine.rules.rule import Rule
 NumberType = Literal["float32", "float64"]
 
 _LOOPS: Final = (
+    loop.seven,
     loop.errors,
     loop.gradient,
     loop.losses,
@@ -96,8 +97,8 @@ def _body(rule: Rule, decorate: Callable[[Callable[..., Any]], str] = lambda _: 
     load = getattr(memory, f"load_{rule.remembers}")
     store = getattr(memory, f"store_{rule.remembers}")
     parts = ["import math\n"]
-    for function in (numbers.lerp, rule.factors, rule.update, load, store):
-        parts.append(decorate(function) + _bare(function))
+    own = (numbers.lerp, rule.factors, rule.update, load, store)
+    parts += [decorate(function) + _bare(function) for function in own]
     parts.append(
         f"factors, update = {rule.factors.__name__}, {rule.update.__name__}\n"
         f"load, store = {load.__name__}, {store.__name__}\n"
@@ -109,6 +110,6 @@ def _body(rule: Rule, decorate: Callable[[Callable[..., Any]], str] = lambda _: 
 def _bare(function: Callable[..., Any]) -> str:
     """Return a function's source without its annotations, whose names the text does not have."""
     source = inspect.getsource(function)
-    head, _, body = source.partition(":\n    \"\"\"")
+    _, _, body = source.partition(':\n    """')
     names = ", ".join(inspect.signature(function).parameters)
     return f'def {function.__name__}({names}):\n    """{body}'

@@ -14,8 +14,6 @@ from worker.engine.rules.numbers import State, lerp, real, root, single, wide
 
 Updated = tuple[float, State]
 
-# ruff: noqa: ARG001, FBT003  # all rules are called alike
-
 
 def no_factors(t: float, settings: State) -> State:
     """Return nothing that is used: this rule does not look at the clock."""
