@@ -113,7 +113,7 @@ def measure_outside(*, jobs: int) -> Outside:
 async def _submit(url: str, *, count: int) -> None:
     settings = Settings(redis_url=url)
     client = connect_async(settings, url)
-    service = Service(store=JobStore(client, settings), wake=lambda _: None, settings=settings)
+    service = Service(store=JobStore(client, settings), wake_text=lambda _: b"", settings=settings)
     for _ in range(count):
         await service.submit(parse_spec({"steps": _STEPS}))
     await client.aclose()

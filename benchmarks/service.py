@@ -83,7 +83,9 @@ def measure(*, quick: bool) -> list[Row]:
 
 
 def _size(*, quick: bool) -> Size:
-    return Size(rounds=3, accepts=300, waits=60) if quick else Size(rounds=7, accepts=1000, waits=300)
+    return (
+        Size(rounds=3, accepts=300, waits=60) if quick else Size(rounds=7, accepts=1000, waits=300)
+    )
 
 
 def _measure_sides(size: Size) -> tuple[Tally, Tally]:
@@ -93,8 +95,10 @@ def _measure_sides(size: Size) -> tuple[Tally, Tally]:
         make_template(Path(directory)) as template,
     ):
         ours, theirs = Tally(), Tally()
-        sides = ((house, ours, "/v1/jobs", "/fit", _HOUSE_BODY),
-                 (template, theirs, "/jobs", "/fit", _TEMPLATE_BODY))
+        sides = (
+            (house, ours, "/v1/jobs", "/fit", _HOUSE_BODY),
+            (template, theirs, "/jobs", "/fit", _TEMPLATE_BODY),
+        )
         for side, _, _, wait_path, body in sides:
             asyncio.run(post(side.port, wait_path, body, count=_WARM_JOBS, connections=1))
         for _ in range(size.rounds):
@@ -111,7 +115,8 @@ def _accept(side: Side, tally: Tally, size: Size, *, path: str, body: object) ->
     side.pause()
     try:
         load, cpu = _with_cpu(
-            side, lambda: asyncio.run(
+            side,
+            lambda: asyncio.run(
                 post(side.port, path, body, count=size.accepts, connections=size.connections)
             ),
             count=size.accepts,
@@ -127,8 +132,11 @@ def _accept(side: Side, tally: Tally, size: Size, *, path: str, body: object) ->
 
 def _drain(side: Side, before: int, count: int) -> Load:
     import time
+
     began = time.perf_counter()
-    side.wait_until(lambda: side.count_done() >= before + count, "end its jobs", pause=_LOOK_SECONDS)
+    side.wait_until(
+        lambda: side.count_done() >= before + count, "end its jobs", pause=_LOOK_SECONDS
+    )
     return Load(seconds=time.perf_counter() - began, latencies=(0.0,) * count)
 
 

@@ -123,7 +123,7 @@ class Side:
 
     def _is_ready(self) -> bool:
         url = f"http://127.0.0.1:{self.port}{self._ready}"
-        with suppress(OSError), urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310
+        with suppress(OSError), urllib.request.urlopen(url, timeout=2) as answer:
             return bool(answer.status == 200)  # noqa: PLR2004
         return False
 

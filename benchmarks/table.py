@@ -1,8 +1,8 @@
 """The goal table: rows, how they are printed and how they are written down."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-import json
 from pathlib import Path
 from typing import Final
 

@@ -22,6 +22,7 @@ from app.store.keys import QUEUES, Keys, digest_of
 from app.store.listing import JobFilter, Page, make_cursor
 from app.store.reading import merge_best, read_blocks
 from app.store.scripts import TOMBSTONE_SECONDS, Argument, AsyncScripts, times_of
+from app.store.standing import Standing, decode_durations, decode_standing
 from app.store.submission import Created, NewJob, expired, refusal_of
 from app.store.tail import Tail, read_tail
 
@@ -86,7 +87,11 @@ class JobStore:
         )
         match reply[0]:
             case b"new":
-                return Created(record=job.record(order=int(reply[1])), is_new=True)
+                return Created(
+                    record=job.record(order=int(reply[1])),
+                    is_new=True,
+                    standing=decode_standing(reply[2], queue=job.device.queue),
+                )
             case b"same":
                 return Created(record=codec.decode_record(codec.pairs(reply[1])), is_new=False)
             case _:
@@ -273,7 +278,12 @@ class JobStore:
         """Return how many seconds each of a queue's last jobs ran that succeeded, newest first."""
         with translate_errors():
             found = await self._redis.lrange(self._keys.durations(queue), 0, -1)
-        return tuple(int(milliseconds) / 1000 for milliseconds in found)
+        return decode_durations(found)
+
+    async def standing(self, record: JobRecord) -> Standing | None:
+        """Return where a job waits in its queue; None when it does not wait."""
+        queue = record.device.queue
+        return decode_standing(await self._scripts.run("standing", record.id, queue), queue=queue)
 
     async def workers(self) -> tuple[WorkerInfo, ...]:
         """Return the workers that live, by name."""

@@ -24,7 +24,7 @@ end
 local now, times = clock_ms(), times_from(6)
 if status == 'succeeded' then
   local found = redis.call('HMGET', job_key(id), 'queue', 'started_at_ms')
-  local durations = NS .. 'durations:' .. found[1]
+  local durations = durations_key(found[1])
   redis.call('LPUSH', durations, text(math.max(0, now - found[2])))
   redis.call('LTRIM', durations, 0, MAX_DURATIONS - 1)
   redis.call('PEXPIRE', durations, text(times[1]))

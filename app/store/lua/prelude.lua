@@ -23,6 +23,9 @@ local function claim_key(worker) return NS .. 'claim:' .. worker end
 local function ready_key(queue) return NS .. 'ready:' .. queue end
 local function turn_key(queue) return NS .. 'turn:' .. queue end
 local function clients_key(queue) return NS .. 'clients:' .. queue end
+local function durations_key(queue) return NS .. 'durations:' .. queue end
+-- Celery's own list.
+local function wake_ups_key(queue) return NS .. 'celery:' .. queue end
 
 -- Whole numbers above 1e14 must not pass through Lua's own "%.14g".
 local function text(number) return string.format('%.0f', number) end
@@ -117,6 +120,23 @@ local function dequeue(id, queue)
   if redis.call('HINCRBY', clients, client .. ':waiting', -1) <= 0 then
     redis.call('HDEL', clients, client .. ':waiting', client .. ':turn')
   end
+end
+
+-- The descriptions of the workers that live.
+local function live_workers()
+  local alive = {}
+  for _, name in ipairs(redis.call('ZRANGE', NS .. 'workers', 0, -1)) do
+    local description = redis.call('GET', NS .. 'worker:' .. name)
+    if description then alive[#alive + 1] = description end
+  end
+  return alive
+end
+
+-- Where a job waits: {jobs before it or -1 when it does not wait, the durations of the last jobs, live
+-- workers}.
+local function standing(id, queue)
+  return {redis.call('ZRANK', ready_key(queue), id) or -1,
+    redis.call('LRANGE', durations_key(queue), 0, -1), live_workers()}
 end
 
 local function extend_lease(id, now, lease) redis.call('ZADD', LEASES, text(now + lease), id) end
