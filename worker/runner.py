@@ -25,7 +25,7 @@ from app.domain.spec import ComparisonSpec
 from app.log import bound, fields
 from app.settings import Settings
 from app.store.checkpoint import Checkpoint
-from app.store.runs import Claim, RunStore
+from app.store.runs import Claim, Description, RunStore
 from worker.contract import Block, Engine, Prepared, Run
 from worker.ending import judge, time_limit_exceeded
 from worker.lease import Lease, end_process
@@ -196,14 +196,9 @@ class Runner:
             prepared = self.engine.prepare(record.spec, columns=claim.columns, device=device)
             reason = f"{engine.reason}; started over, because {unusable.detail}"
             engine = engine.model_copy(update={"reason": reason})
-        attempt.outage.insist(
-            lambda: self.runs.describe(
-                claim,
-                device=record.device.model_copy(
-                    update={"used": prepared.device, "worker": claim.worker}
-                ),
-                engine=engine,
-            )
+        used = {"used": prepared.device, "worker": claim.worker}
+        attempt.recorder.describe(
+            Description(device=record.device.model_copy(update=used), engine=engine)
         )
         if self.is_draining():
             raise _Drained
@@ -258,13 +253,12 @@ class Runner:
             return None
 
     def _flush(self, attempt: _Attempt, *, before: int) -> None:
-        """Write all of the run that has ended, and that the next one has not begun."""
+        """Write all of a run that has ended, and that the next one has not begun."""
         runs = attempt.prepared.runs if attempt.prepared else ()
-        snapshot = (
-            partial(self._snapshot, attempt, before, runs[before], step=-1)
-            if before < len(runs)
-            else None
-        )
+        if before >= len(runs):
+            # The last one's rows go with the end of the job.
+            return
+        snapshot = partial(self._snapshot, attempt, before, runs[before], step=-1)
         attempt.outage.insist(partial(attempt.recorder.flush, snapshot=snapshot))
 
     def _drive(self, attempt: _Attempt, index: int, run: Run) -> StopReason:
@@ -322,15 +316,23 @@ class Runner:
         return None
 
     def _finish(self, attempt: _Attempt, status: Status, error: JobError | None) -> None:
-        """Write everything that is known, then the terminal status."""
+        """Write everything that is known, and with the last of it the terminal status."""
         outcome = _make_outcome(attempt)
-        attempt.outage.insist(attempt.recorder.flush)
         checkpoint = self._last_checkpoint(attempt)
-        attempt.outage.insist(
-            lambda: self.runs.finish(
-                attempt.claim, status=status, outcome=outcome, error=error, checkpoint=checkpoint
+
+        def write() -> None:
+            last = attempt.recorder.take_last()
+            self.runs.finish(
+                attempt.claim,
+                status=status,
+                outcome=outcome,
+                error=error,
+                checkpoint=checkpoint,
+                last=last.batch,
+                description=last.description,
             )
-        )
+
+        attempt.outage.insist(write)
         seconds = round(self._computed_seconds(attempt), 4)
         _LOG.info("job.finished", extra=fields(status=str(status), run_seconds=seconds))
 

@@ -187,6 +187,18 @@ local function has_forgotten(id, run, entry)
   return true
 end
 
+-- Appends a block of a run whose last row is step `entry` - 1, once however often it is sent.
+local function append_rows(id, run, entry, block)
+  local key = history_key(id, run)
+  local last = redis.call('XREVRANGE', key, '+', '-', 'COUNT', 1)[1]
+  if not last or tonumber(string.match(last[1], '^%d+')) < tonumber(entry) then
+    redis.call('XADD', key, entry .. '-0', 'rows', block)
+  end
+  if run >= tonumber(redis.call('HGET', job_key(id), 'runs') or 0) then
+    redis.call('HSET', job_key(id), 'runs', run + 1)
+  end
+end
+
 local function times_from(first)
   return {tonumber(ARGV[first]), tonumber(ARGV[first + 1]), tonumber(ARGV[first + 2])}
 end
