@@ -100,11 +100,7 @@ class Recorder:
         Raises:
             LeaseLost: Another attempt has taken the job.
         """
-        self._run = progress.run
-        if len(rows):
-            self._pending.append(rows)
-        self._progress = progress
-        self._is_pending = True
+        self.keep(rows, progress=progress)
         if self._clock() < self._due or self._outage.is_on:
             return
         is_due = self._clock() >= self._checkpoint_due
@@ -112,6 +108,19 @@ class Recorder:
             self._write(with_event=True, snapshot=snapshot if is_due else None)
         self._wait = min(2 * self._wait, RECORD_SECONDS)
         self._due = self._clock() + self._wait
+
+    def keep(self, rows: Rows, *, progress: Progress) -> None:
+        """Keep rows without writing them: what ends the job carries them.
+
+        Args:
+            rows: What follows the rows before.
+            progress: Where the job stands after them.
+        """
+        self._run = progress.run
+        if len(rows):
+            self._pending.append(rows)
+        self._progress = progress
+        self._is_pending = True
 
     def flush(self, *, snapshot: Snapshot | None = None) -> None:
         """Write what is pending; called before a run, an attempt or a job ends.

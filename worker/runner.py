@@ -269,7 +269,9 @@ class Runner:
             self.pulse.beat()
             progress = _progress(block, index, run, num_runs=num_runs)
             if block.stop_reason is not None:
-                attempt.recorder.add(block.rows, progress=progress)
+                is_end = index + 1 == num_runs
+                take = attempt.recorder.keep if is_end else attempt.recorder.add
+                take(block.rows, progress=progress)
                 return block.stop_reason
             snapshot = partial(self._snapshot, attempt, index, run, step=block.step)
             attempt.recorder.add(block.rows, progress=progress, snapshot=snapshot)
