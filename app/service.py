@@ -246,9 +246,9 @@ class Service:
         return choose_device(spec, points, workers)
 
 
-def make_fingerprint(spec: FitSpec | ComparisonSpec) -> str:
-    """Return the SHA-256 of the resolved spec: equal for specs that run the same."""
-    return hashlib.sha256(spec.model_dump_json().encode()).hexdigest()
+def make_fingerprint(spec_json: str) -> str:
+    """Return the SHA-256 of a resolved spec's JSON: equal for specs that run the same."""
+    return hashlib.sha256(spec_json.encode()).hexdigest()
 
 
 def _pin_seed(spec: FitSpec | ComparisonSpec) -> Data:
@@ -297,10 +297,12 @@ def estimate_relief(durations: Sequence[float], *, workers: int) -> int:
 def _make_job(parsed: ParsedSpec, *, job_id: str | None, points: bytes | None) -> NewJob:
     """Return the job that a submit asks for, not yet sent to a device."""
     requested = parsed.spec.device
+    spec_json = parsed.spec.model_dump_json()
     return NewJob(
         id=job_id or make_job_id(time.time_ns() // 1_000_000),
         spec=parsed.spec,
-        fingerprint=make_fingerprint(parsed.spec),
+        spec_json=spec_json,
+        fingerprint=make_fingerprint(spec_json),
         defaulted=parsed.defaulted,
         warnings=parsed.warnings,
         device=DeviceUsed(requested=requested, queue="cuda", reason="no worker has it"),

@@ -23,10 +23,7 @@ WORKERS: Final = 2
 _START_SECONDS: Final = 90.0
 _STOP_SECONDS: Final = 20.0
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
-_UVICORN: Final = (
-    *("-m", "uvicorn", "--host", "127.0.0.1", "--loop", "uvloop", "--http", "httptools"),
-    *("--no-access-log", "--log-level", "warning"),
-)
+_UVICORN: Final = ("-m", "uvicorn", "--host", "127.0.0.1")
 
 
 class NotUp(Exception):
@@ -149,7 +146,11 @@ def make_house(directory: Path) -> Side:
         "fitjobs",
         directory,
         environment=environment,
-        api=("--factory", "app.main:create_app_from_environment", "--no-server-header"),
+        api=(
+            *("--factory", "app.main:create_app_from_environment", "--no-server-header"),
+            # It writes a line a request itself; the template leaves that to uvicorn.
+            "--no-access-log",
+        ),
         worker=(
             *("--app", "worker.main", "worker", "--queues", "cpu"),
             *("--without-gossip", "--without-mingle", "--without-heartbeat"),

@@ -145,8 +145,9 @@ class Recorder:
         """
         if self._count_next() < len(self._pending):
             self._write(with_event=False, snapshot=None)
-        progress = self._progress if self._is_pending else None
-        batch = progress and Batch(run=self._run, rows=self._pending, progress=progress)
+        batch = None
+        if self._is_pending and self._progress is not None:
+            batch = Batch(run=self._run, rows=self._pending, progress=self._progress)
         return Last(batch=batch, description=self._description)
 
     def _write(self, *, with_event: bool, snapshot: Snapshot | None) -> None:

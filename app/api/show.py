@@ -151,8 +151,11 @@ async def load_histories(record: JobRecord, *, rooms: Rooms) -> list[Rows]:
     count = len(run_specs(record.spec))
     if record.attempt == 0:
         return [make_empty()] * count
+    ended = record if record.status.is_terminal else None
     found: list[Rows] = []
     for first in range(0, count, _READS_AT_ONCE):
         some = range(first, min(count, first + _READS_AT_ONCE))
-        found += await asyncio.gather(*(rooms.store.history(record.id, run=run) for run in some))
+        found += await asyncio.gather(
+            *(rooms.store.history(record.id, run=run, ended=ended) for run in some)
+        )
     return found

@@ -208,7 +208,13 @@ class JobStore:
             raise await self._missing(job_id)
 
     async def history(
-        self, job_id: str, *, run: int = 0, after_step: int = -1, limit: int | None = None
+        self,
+        job_id: str,
+        *,
+        run: int = 0,
+        after_step: int = -1,
+        limit: int | None = None,
+        ended: JobRecord | None = None,
     ) -> Rows:
         """Return rows of one run whose step is larger than after_step, oldest first.
 
@@ -220,19 +226,23 @@ class JobStore:
             run: Position of the run.
             after_step: -1 begins at the start.
             limit: Most rows; None returns all.
+            ended: The job as it was read after its end, which saves a round trip.
         """
-        with translate_errors():
-            outcome, exists = await self._redis.hmget(self._keys.job(job_id), ["outcome", "status"])
-        if exists is None:
-            raise await self._missing(job_id)
+        found = await self._outcome(job_id) if ended is None else ended.outcome
         with translate_errors():
             rows, is_whole = await read_blocks(
                 self._redis, self._keys.history(job_id, run=run), after_step=after_step, limit=limit
             )
-        if outcome is not None:
-            found = Outcome.model_validate_json(outcome)
+        if found is not None:
             rows = merge_best(rows, found, run=run, after_step=after_step, is_whole=is_whole)
         return codec.cut(rows, stop=limit)
+
+    async def _outcome(self, job_id: str) -> Outcome | None:
+        with translate_errors():
+            outcome, exists = await self._redis.hmget(self._keys.job(job_id), ["outcome", "status"])
+        if exists is None:
+            raise await self._missing(job_id)
+        return None if outcome is None else Outcome.model_validate_json(outcome)
 
     async def points(self, job_id: str) -> Columns | None:
         """Return the stored columns; None when the spec itself says what the points are."""

@@ -32,6 +32,7 @@ class NewJob:
     Attributes:
         id: Identity for life.
         spec: What to run, resolved.
+        spec_json: The same as JSON, where the caller has it; "" when it has not.
         fingerprint: The same for two specs exactly when they ask for the same.
         defaulted: Fields of the spec that the client left out.
         warnings: Remarks made at submit.
@@ -46,6 +47,7 @@ class NewJob:
 
     id: str
     spec: FitSpec | ComparisonSpec
+    spec_json: str = ""
     fingerprint: str
     defaulted: tuple[str, ...] = ()
     warnings: tuple[Warn, ...] = ()
@@ -61,7 +63,7 @@ class NewJob:
         """Return what create.lua takes from the queue on."""
         frozen = codec.encode_frozen(
             job_id=self.id,
-            spec=self.spec,
+            spec_json=self.spec_json or self.spec.model_dump_json(),
             defaulted=self.defaulted,
             warnings=self.warnings,
             rerun_of=self.rerun_of,

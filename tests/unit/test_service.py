@@ -171,7 +171,7 @@ async def test_queue_is_bounded(redis: Redis, redis_url: str) -> None:
 
 
 def fingerprint_of(body: object) -> str:
-    return make_fingerprint(parse_spec(body).spec)
+    return make_fingerprint(parse_spec(body).spec.model_dump_json())
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,9 @@ async def test_record_has_the_fingerprint_of_its_submit(house: TestHouse) -> Non
         record = await house.submit(body, job_id="mine")
         stored = await house.store.get("mine")
 
-        assert make_fingerprint(stored.spec) == make_fingerprint(record.spec)
+        assert make_fingerprint(stored.spec.model_dump_json()) == make_fingerprint(
+            record.spec.model_dump_json()
+        )
         await house.store.cancel("mine")
         await house.store.delete("mine")
 

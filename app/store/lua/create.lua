@@ -72,7 +72,8 @@ if points ~= '' then redis.call('SET', points_key(id), points) end
 redis.call('ZADD', INDEX, text(order), id)
 if extended ~= '' then inherit(id, extended, created_at) end
 enqueue(id, now)
-emit(id, 'job.queued', now, data)
+-- Not told on the bus: whoever waits for a job has read it before.
+note(id, 'job.queued', now, data)
 -- A burst wakes every worker that there is.
 local most = math.max(most_wake_ups, redis.call('ZCARD', NS .. 'workers'))
 if wake_up ~= '' and redis.call('LLEN', wake_ups_key(queue)) < most then

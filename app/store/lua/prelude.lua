@@ -75,12 +75,14 @@ local function publish(id, seq) redis.call('PUBLISH', NS .. 'bus', id .. ' ' .. 
 -- The record changed in a way that is no event: readers must see another version.
 local function touch(id) publish(id, redis.call('HINCRBY', job_key(id), 'seq', 1)) end
 
-local function emit(id, kind, now, data)
+local function note(id, kind, now, data)
   local seq = redis.call('HINCRBY', job_key(id), 'seq', 1)
   redis.call('XADD', events_key(id), 'MAXLEN', MAX_EVENTS, seq .. '-0',
     'type', kind, 'at', text(now), 'data', data)
-  publish(id, seq)
+  return seq
 end
+
+local function emit(id, kind, now, data) publish(id, note(id, kind, now, data)) end
 
 -- True while the attempt that got this fence at its claim still owns the job.
 local function is_held(id, fence)
