@@ -19,7 +19,7 @@ from app.api.security import refuse_cross_site, require_key
 from app.api.stopping import calling_when_stopped
 from app.api.version import VERSION
 from app.charts.image import Renderer
-from app.queue import Waker, make_queue
+from app.queue import Waker, make_queue, make_wake_texts
 from app.service import Service
 from app.settings import Settings
 from app.store.connect import connect_async, connect_sync
@@ -94,7 +94,8 @@ async def open_rooms(settings: Settings) -> AsyncGenerator[Rooms]:
         following = Following(store, feed)
         stack.callback(following.close)
         stack.enter_context(calling_when_stopped(following.close))
-        waker = Waker(make_queue(settings, url))
+        queue = make_queue(settings, url)
+        waker = Waker(queue)
         stack.callback(waker.close)
         rounds = RecoveryThread(connect_sync(settings, url), settings=settings, wake=waker)
         rounds.start()
@@ -105,6 +106,6 @@ async def open_rooms(settings: Settings) -> AsyncGenerator[Rooms]:
             store=store,
             feed=feed,
             following=following,
-            service=Service(store=store, wake=waker, settings=settings),
+            service=Service(store=store, wake_text=make_wake_texts(queue), settings=settings),
             renderer=renderer,
         )

@@ -6,12 +6,15 @@ claim takes the next ready job, and recovery sends what is missing.
 
 import logging
 import threading
+import uuid
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qs, quote, urlsplit
 
 from celery import Celery
-from kombu import Queue
+from kombu import Connection, Queue
+from kombu.utils.json import dumps
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -30,6 +33,12 @@ _BROKER_SECONDS: Final = 2
 _LOOK_SECONDS: Final = 2
 
 _LOG = logging.getLogger(__name__)
+
+
+_MEMORY: Final = "memory://"
+
+WakeText = Callable[[str], bytes]
+"""Returns the text of a fresh wake-up of a queue."""
 
 
 class Wake(Protocol):
@@ -140,6 +149,34 @@ def send_wake(queue: Celery, name: str) -> None:
         queue.send_task(TASK_NAME, queue=name, ignore_result=True, retry=False)
     except Exception as error:  # noqa: BLE001  # kombu raises whatever its transport raises
         _LOG.warning("queue.wake_lost", extra=fields(queue=name, error=type(error).__name__))
+
+
+def make_wake_texts(queue: Celery) -> WakeText:
+    """Return what writes wake-ups as Celery would, for scripts that put one into Celery's own list.
+
+    Celery is asked once a queue, by sending through a broker in memory; only the two ids in the
+    text, the task's and the message's, are made anew for each.
+
+    Args:
+        queue: From make_queue; it is not connected by this.
+    """
+    task, tag = (str(uuid.uuid4()) for _ in range(2))
+    patterns: dict[str, bytes] = {}
+    with Connection(_MEMORY) as connection:
+        channel: Any = connection.default_channel  # kombu's own types do not have it
+        for name in QUEUES:
+            queue.send_task(
+                TASK_NAME, queue=name, ignore_result=True, connection=connection, task_id=task
+            )
+            message = channel._get(name)  # noqa: SLF001  # what a transport is made of
+            message["properties"]["delivery_tag"] = tag
+            patterns[name] = dumps(message).encode()
+
+    def write(name: str) -> bytes:
+        fresh = patterns[name].replace(task.encode(), str(uuid.uuid4()).encode())
+        return fresh.replace(tag.encode(), str(uuid.uuid4()).encode())
+
+    return write
 
 
 class Waker:

@@ -27,7 +27,7 @@ from app.domain.rerun import merge_spec
 from app.domain.result import DeviceUsed
 from app.domain.routing import choose_device, device_warnings, may_want_cuda
 from app.domain.spec import ComparisonSpec, FitSpec, fits_float32
-from app.queue import Wake
+from app.queue import WakeText
 from app.settings import Settings
 from app.store.jobs import JobStore
 from app.store.submission import Created, NewJob
@@ -52,9 +52,9 @@ class Preview:
 class Service:
     """Submit, preview, cancel, rerun; everything that reads only goes to the store directly."""
 
-    def __init__(self, *, store: JobStore, wake: Wake, settings: Settings) -> None:
+    def __init__(self, *, store: JobStore, wake_text: WakeText, settings: Settings) -> None:
         self._store = store
-        self._wake = wake
+        self._wake_text = wake_text
         self._settings = settings
 
     async def preview(self, parsed: ParsedSpec) -> Preview:
@@ -118,14 +118,13 @@ class Service:
         return await self._accept(job, idempotency_key=idempotency_key, own_id=own_id)
 
     async def _accept(self, job: NewJob, *, idempotency_key: str | None, own_id: bool) -> Created:
+        # The wake-up travels with the job: both are there, or neither.
+        job = replace(job, wake_up=self._wake_text(job.device.queue))
         try:
-            created = await self._store.create(job, idempotency_key=idempotency_key, own_id=own_id)
+            return await self._store.create(job, idempotency_key=idempotency_key, own_id=own_id)
         except QueueFull as full:
             full.retry_after_seconds = await self._find_relief(job.device.queue)
             raise
-        if created.is_new:
-            self._wake(job.device.queue)
-        return created
 
     async def cancel(self, job_id: str) -> JobRecord:
         """Ask a job to end; a queued one ends at once, a finished one stays as it is."""
@@ -247,9 +246,9 @@ class Service:
         return choose_device(spec, points, workers)
 
 
-def make_fingerprint(spec: FitSpec | ComparisonSpec) -> str:
-    """Return the SHA-256 of the resolved spec: equal for specs that run the same."""
-    return hashlib.sha256(spec.model_dump_json().encode()).hexdigest()
+def make_fingerprint(spec_json: str) -> str:
+    """Return the SHA-256 of a resolved spec's JSON: equal for specs that run the same."""
+    return hashlib.sha256(spec_json.encode()).hexdigest()
 
 
 def _pin_seed(spec: FitSpec | ComparisonSpec) -> Data:
@@ -298,10 +297,12 @@ def estimate_relief(durations: Sequence[float], *, workers: int) -> int:
 def _make_job(parsed: ParsedSpec, *, job_id: str | None, points: bytes | None) -> NewJob:
     """Return the job that a submit asks for, not yet sent to a device."""
     requested = parsed.spec.device
+    spec_json = parsed.spec.model_dump_json()
     return NewJob(
         id=job_id or make_job_id(time.time_ns() // 1_000_000),
         spec=parsed.spec,
-        fingerprint=make_fingerprint(parsed.spec),
+        spec_json=spec_json,
+        fingerprint=make_fingerprint(spec_json),
         defaulted=parsed.defaulted,
         warnings=parsed.warnings,
         device=DeviceUsed(requested=requested, queue="cuda", reason="no worker has it"),

@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from app.domain.history import Rows
 from app.domain.job import Progress
 from app.store.checkpoint import Checkpoint
-from app.store.runs import Claim, RunStore
+from app.store.runs import Batch, Claim, Description, RunStore
 from worker.outage import Outage
 
 RECORD_SECONDS: Final = 0.25
@@ -21,6 +22,19 @@ ROWS_A_WRITE: Final = 50_000
 
 Snapshot = Callable[[], Checkpoint | None]
 """Says where the job stands now; None when that cannot be kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Last:
+    """What an attempt has not written when its job ends; None where nothing is left.
+
+    Attributes:
+        batch: The last rows.
+        description: Where and how it ran.
+    """
+
+    batch: Batch | None
+    description: Description | None
 
 
 class Recorder:
@@ -56,6 +70,21 @@ class Recorder:
         self._progress: Progress | None = None
         self._is_pending = False
         self._checkpoint_due = self._started + CHECKPOINT_SECONDS
+        self._description: Description | None = None
+
+    def describe(self, description: Description) -> None:
+        """Keep where and how the attempt runs; the next write carries it.
+
+        A write that is due by now, as after a long preparation, is made at once.
+
+        Raises:
+            LeaseLost: Another attempt has taken the job.
+        """
+        self._description = description
+        if self._clock() >= self._due and not self._outage.is_on:
+            with self._outage.endured():
+                self._runs.describe(self._claim, description)
+                self._description = None
 
     def add(self, rows: Rows, *, progress: Progress, snapshot: Snapshot | None = None) -> None:
         """Keep rows of the run that `progress` names, and write them when it is time.
@@ -71,11 +100,7 @@ class Recorder:
         Raises:
             LeaseLost: Another attempt has taken the job.
         """
-        self._run = progress.run
-        if len(rows):
-            self._pending.append(rows)
-        self._progress = progress
-        self._is_pending = True
+        self.keep(rows, progress=progress)
         if self._clock() < self._due or self._outage.is_on:
             return
         is_due = self._clock() >= self._checkpoint_due
@@ -83,6 +108,19 @@ class Recorder:
             self._write(with_event=True, snapshot=snapshot if is_due else None)
         self._wait = min(2 * self._wait, RECORD_SECONDS)
         self._due = self._clock() + self._wait
+
+    def keep(self, rows: Rows, *, progress: Progress) -> None:
+        """Keep rows without writing them: what ends the job carries them.
+
+        Args:
+            rows: What follows the rows before.
+            progress: Where the job stands after them.
+        """
+        self._run = progress.run
+        if len(rows):
+            self._pending.append(rows)
+        self._progress = progress
+        self._is_pending = True
 
     def flush(self, *, snapshot: Snapshot | None = None) -> None:
         """Write what is pending; called before a run, an attempt or a job ends.
@@ -95,6 +133,22 @@ class Recorder:
             StoreUnavailable: Redis is away; nothing was dropped, call again.
         """
         self._write(with_event=False, snapshot=snapshot)
+
+    def take_last(self) -> Last:
+        """Return what the write that ends the job carries; more than one write holds is written.
+
+        Nothing is dropped: the job's end comes with it, or not at all.
+
+        Raises:
+            LeaseLost: Another attempt has taken the job.
+            StoreUnavailable: Redis is away; nothing was dropped, call again.
+        """
+        if self._count_next() < len(self._pending):
+            self._write(with_event=False, snapshot=None)
+        batch = None
+        if self._is_pending and self._progress is not None:
+            batch = Batch(run=self._run, rows=self._pending, progress=self._progress)
+        return Last(batch=batch, description=self._description)
 
     def _write(self, *, with_event: bool, snapshot: Snapshot | None) -> None:
         progress = self._progress
@@ -110,7 +164,9 @@ class Recorder:
                 progress=progress,
                 with_event=with_event and is_last,
                 checkpoint=checkpoint,
+                description=self._description,
             )
+            self._description = None
             # An answer that was lost leaves them here: the store knows rows that it has.
             del self._pending[:count]
             if checkpoint is not None:

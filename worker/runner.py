@@ -25,7 +25,7 @@ from app.domain.spec import ComparisonSpec
 from app.log import bound, fields
 from app.settings import Settings
 from app.store.checkpoint import Checkpoint
-from app.store.runs import Claim, RunStore
+from app.store.runs import Claim, Description, RunStore
 from worker.contract import Block, Engine, Prepared, Run
 from worker.ending import judge, time_limit_exceeded
 from worker.lease import Lease, end_process
@@ -197,14 +197,9 @@ class Runner:
             engine = prepared.engine
             reason = f"{engine.reason}; started over, because {unusable.detail}"
             engine = engine.model_copy(update={"reason": reason})
-        attempt.outage.insist(
-            lambda: self.runs.describe(
-                claim,
-                device=record.device.model_copy(
-                    update={"used": prepared.device, "worker": claim.worker}
-                ),
-                engine=engine,
-            )
+        used = {"used": prepared.device, "worker": claim.worker}
+        attempt.recorder.describe(
+            Description(device=record.device.model_copy(update=used), engine=engine)
         )
         if self.is_draining():
             raise _Drained
@@ -259,13 +254,12 @@ class Runner:
             return None
 
     def _flush(self, attempt: _Attempt, *, before: int) -> None:
-        """Write all of the run that has ended, and that the next one has not begun."""
+        """Write all of a run that has ended, and that the next one has not begun."""
         runs = attempt.prepared.runs if attempt.prepared else ()
-        snapshot = (
-            partial(self._snapshot, attempt, before, runs[before], step=-1)
-            if before < len(runs)
-            else None
-        )
+        if before >= len(runs):
+            # The last one's rows go with the end of the job.
+            return
+        snapshot = partial(self._snapshot, attempt, before, runs[before], step=-1)
         attempt.outage.insist(partial(attempt.recorder.flush, snapshot=snapshot))
 
     def _drive(self, attempt: _Attempt, index: int, run: Run) -> StopReason:
@@ -276,7 +270,9 @@ class Runner:
             self.pulse.beat()
             progress = _progress(block, index, run, num_runs=num_runs)
             if block.stop_reason is not None:
-                attempt.recorder.add(block.rows, progress=progress)
+                is_end = index + 1 == num_runs
+                take = attempt.recorder.keep if is_end else attempt.recorder.add
+                take(block.rows, progress=progress)
                 return block.stop_reason
             snapshot = partial(self._snapshot, attempt, index, run, step=block.step)
             attempt.recorder.add(block.rows, progress=progress, snapshot=snapshot)
@@ -323,15 +319,23 @@ class Runner:
         return None
 
     def _finish(self, attempt: _Attempt, status: Status, error: JobError | None) -> None:
-        """Write everything that is known, then the terminal status."""
+        """Write everything that is known, and with the last of it the terminal status."""
         outcome = _make_outcome(attempt)
-        attempt.outage.insist(attempt.recorder.flush)
         checkpoint = self._last_checkpoint(attempt)
-        attempt.outage.insist(
-            lambda: self.runs.finish(
-                attempt.claim, status=status, outcome=outcome, error=error, checkpoint=checkpoint
+
+        def write() -> None:
+            last = attempt.recorder.take_last()
+            self.runs.finish(
+                attempt.claim,
+                status=status,
+                outcome=outcome,
+                error=error,
+                checkpoint=checkpoint,
+                last=last.batch,
+                description=last.description,
             )
-        )
+
+        attempt.outage.insist(write)
         seconds = round(self._computed_seconds(attempt), 4)
         _LOG.info("job.finished", extra=fields(status=str(status), run_seconds=seconds))
 

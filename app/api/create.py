@@ -13,6 +13,7 @@ from app.api.asked import IdText, JobId
 from app.api.body import RawSpec
 from app.api.deps import Rooms, RoomsDep
 from app.api.errors import responses
+from app.api.plan import PlannedRoute
 from app.api.security import client_of
 from app.api.show import Wish, WishDep, answer_job
 from app.api.spec_schema import spec_body
@@ -41,7 +42,7 @@ from app.domain.parse import ParsedSpec, parse_spec
 from app.domain.rerun import merge_spec
 from app.store.submission import Created
 
-router = APIRouter(tags=["jobs"])
+router = APIRouter(tags=["jobs"], route_class=PlannedRoute)
 
 MAX_KEY_LENGTH: Final = 255
 _MANY_ROWS: Final = 10_000
@@ -151,7 +152,13 @@ class Posted:
             status = 200
             headers["Idempotent-Replayed"] = "true"
         return await answer_job(
-            record, wish=self.wish, rooms=self.rooms, status=status, headers=headers
+            record,
+            wish=self.wish,
+            rooms=self.rooms,
+            status=status,
+            headers=headers,
+            # What was waited for may stand elsewhere by now.
+            standing=created.standing if record is created.record else None,
         )
 
 

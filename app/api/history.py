@@ -15,6 +15,7 @@ from app.api.errors import responses
 from app.api.etag import IfNoneMatch, matches, not_modified, to_etag
 from app.api.formats import MEDIA_TYPES, AcceptText, FormatText, choose_format
 from app.api.listing import link_header, next_page
+from app.api.plan import PlannedRoute
 from app.api.show import job_headers
 from app.api.view import JOB_PATH, JOBS_PATH
 from app.domain.data import Columns, StoredColumns
@@ -30,7 +31,7 @@ from app.domain.history import Rows
 from app.domain.job import JobRecord
 from app.domain.spec import MAX_STEPS, run_specs
 
-router = APIRouter(prefix=JOB_PATH, tags=["jobs"])
+router = APIRouter(prefix=JOB_PATH, tags=["jobs"], route_class=PlannedRoute)
 
 DEFAULT_ROWS: Final = 20_000
 MAX_ROWS: Final = 100_000

@@ -13,6 +13,7 @@ from app.api.body import RawSpec
 from app.api.deps import RoomsDep, StoreDep
 from app.api.errors import responses
 from app.api.etag import IfMatch, IfNoneMatch, check_match, matches, not_modified, to_etag
+from app.api.plan import PlannedRoute
 from app.api.show import WishDep, answer_job, job_headers
 from app.api.times import to_ms
 from app.api.view import JOB_PATH
@@ -35,7 +36,7 @@ from app.domain.job import JobRecord
 from app.domain.spec import TagName, TagText
 from app.store.jobs import UNSET
 
-router = APIRouter(prefix=JOB_PATH, tags=["jobs"])
+router = APIRouter(prefix=JOB_PATH, tags=["jobs"], route_class=PlannedRoute)
 
 LONGEST_KEPT_SECONDS: Final = 366 * 86_400
 """As far ahead as expires_at may lie: the retention setting's own bound."""

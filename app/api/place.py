@@ -6,6 +6,7 @@ from statistics import fmean
 
 from app.domain.job import JobRecord, Status
 from app.store.jobs import JobStore
+from app.store.standing import Standing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,25 +37,32 @@ class Place:
         }
 
 
-async def find_place(record: JobRecord, *, store: JobStore) -> Place | None:
-    """Return where the job waits; None when it no longer does."""
-    if record.status is not Status.QUEUED:
+def find_place(queue: str, standing: Standing | None) -> Place | None:
+    """Return where a job waits; None when it no longer does.
+
+    Args:
+        queue: "cpu" or "cuda".
+        standing: What the store says of it.
+    """
+    if standing is None:
         return None
-    ahead = await store.position(record.id)
-    if ahead is None:
-        return None
-    queue = record.device.queue
-    workers = [worker for worker in await store.workers() if worker.queue == queue]
-    idle = sum(worker.job is None for worker in workers)
-    durations = await store.durations(queue) if ahead >= idle and workers else ()
+    ahead, workers = standing.ahead, len(standing.workers)
+    idle = sum(worker.job is None for worker in standing.workers)
     return Place(
         queue=queue,
         ahead=ahead,
         estimated_start_seconds=estimate_start(
-            ahead=ahead, idle=idle, workers=len(workers), durations=durations
+            ahead=ahead, idle=idle, workers=workers, durations=standing.durations
         ),
-        waiting_for=explain_place(queue, ahead=ahead, idle=idle, workers=len(workers)),
+        waiting_for=explain_place(queue, ahead=ahead, idle=idle, workers=workers),
     )
+
+
+async def ask_place(record: JobRecord, *, store: JobStore) -> Place | None:
+    """Return where a job waits now; None when it no longer does."""
+    if record.status is not Status.QUEUED:
+        return None
+    return find_place(record.device.queue, await store.standing(record))
 
 
 def estimate_start(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from app.api.frame import make_frame
-from app.api.place import find_place
+from app.api.place import ask_place
 from app.api.view import event_object, job_object
 from app.domain.events import Event
 from app.store.jobs import JobStore
@@ -99,7 +99,7 @@ class Reel:
         between the two loses neither.
         """
         record = await self._store.get(self._job_id)
-        shown = job_object(record, place=await find_place(record, store=self._store))
+        shown = job_object(record, place=await ask_place(record, store=self._store))
         if not record.status.is_terminal:
             return Piece(frames=make_frame(SNAPSHOT, shown, seq=record.seq), seq=record.seq)
         last = (await self._store.tail(self._job_id, limit=1)).newest

@@ -12,7 +12,7 @@ from app.api.answer import Answer
 from app.api.deps import Rooms
 from app.api.etag import to_etag
 from app.api.formats import AcceptText, FormatText, choose_format
-from app.api.place import find_place
+from app.api.place import ask_place, find_place
 from app.api.view import FULL_ROWS, Histories, job_object
 from app.charts.caption import curves_of
 from app.charts.report import report
@@ -20,6 +20,7 @@ from app.domain.errors import InvalidParameter
 from app.domain.history import Rows, make_empty
 from app.domain.job import JobRecord
 from app.domain.spec import run_specs
+from app.store.standing import Standing
 
 RETRY_SECONDS: Final = 1
 """When to ask again for an unfinished job: a small fit takes less, and ?wait asks for none."""
@@ -98,6 +99,7 @@ async def answer_job(
     rooms: Rooms,
     status: int = 200,
     headers: dict[str, str] | None = None,
+    standing: Standing | None = None,
 ) -> Response:
     """Return the job as the client wishes to see it.
 
@@ -107,6 +109,7 @@ async def answer_job(
         rooms: Where histories and queue are.
         status: HTTP status.
         headers: Further headers.
+        standing: Where it waits, when that is known already.
     """
     every = {**job_headers(record), "Vary": "Accept", **(headers or {})}
     if wish.form == "text":
@@ -115,16 +118,23 @@ async def answer_job(
         return Response(
             text, status_code=status, headers=every, media_type="text/plain; charset=utf-8"
         )
-    return Answer(await show_job(record, wish=wish, rooms=rooms), status_code=status, headers=every)
+    shown = await show_job(record, wish=wish, rooms=rooms, standing=standing)
+    return Answer(shown, status_code=status, headers=every)
 
 
-async def show_job(record: JobRecord, *, wish: Wish, rooms: Rooms) -> dict[str, Any]:
+async def show_job(
+    record: JobRecord, *, wish: Wish, rooms: Rooms, standing: Standing | None = None
+) -> dict[str, Any]:
     """Return the job object with its histories and its place in the queue."""
     histories = None
     if wish.points != 0:
         rows = await load_histories(record, rooms=rooms)
         histories = Histories(rows=rows, points=wish.points)
-    place = await find_place(record, store=rooms.store)
+    place = (
+        await ask_place(record, store=rooms.store)
+        if standing is None
+        else find_place(record.device.queue, standing)
+    )
     return job_object(record, histories=histories, place=place)
 
 
@@ -141,8 +151,11 @@ async def load_histories(record: JobRecord, *, rooms: Rooms) -> list[Rows]:
     count = len(run_specs(record.spec))
     if record.attempt == 0:
         return [make_empty()] * count
+    ended = record if record.status.is_terminal else None
     found: list[Rows] = []
     for first in range(0, count, _READS_AT_ONCE):
         some = range(first, min(count, first + _READS_AT_ONCE))
-        found += await asyncio.gather(*(rooms.store.history(record.id, run=run) for run in some))
+        found += await asyncio.gather(
+            *(rooms.store.history(record.id, run=run, ended=ended) for run in some)
+        )
     return found

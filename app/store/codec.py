@@ -173,7 +173,7 @@ _AS_THEY_STAND: Final = (
 def encode_frozen(
     *,
     job_id: str,
-    spec: FitSpec | ComparisonSpec,
+    spec_json: str,
     defaulted: Sequence[str],
     warnings: Sequence[Warn],
     rerun_of: str | None,
@@ -181,7 +181,7 @@ def encode_frozen(
 ) -> str:
     """Return the members of the record that never change, as JSON without the outer braces."""
     return (
-        f'"id":{json.dumps(job_id)},"spec":{spec.model_dump_json()}'
+        f'"id":{json.dumps(job_id)},"spec":{spec_json}'
         f',"defaulted":{json.dumps(list(defaulted))}'
         f',"warnings":{_WARNINGS.dump_json(tuple(warnings)).decode()}'
         f',"rerun_of":{json.dumps(rerun_of)}'

@@ -22,6 +22,7 @@ from app.store.keys import QUEUES, Keys, digest_of
 from app.store.listing import JobFilter, Page, make_cursor
 from app.store.reading import merge_best, read_blocks
 from app.store.scripts import TOMBSTONE_SECONDS, Argument, AsyncScripts, times_of
+from app.store.standing import Standing, decode_durations, decode_standing
 from app.store.submission import Created, NewJob, expired, refusal_of
 from app.store.tail import Tail, read_tail
 
@@ -86,7 +87,11 @@ class JobStore:
         )
         match reply[0]:
             case b"new":
-                return Created(record=job.record(order=int(reply[1])), is_new=True)
+                return Created(
+                    record=job.record(order=int(reply[1])),
+                    is_new=True,
+                    standing=decode_standing(reply[2], queue=job.device.queue),
+                )
             case b"same":
                 return Created(record=codec.decode_record(codec.pairs(reply[1])), is_new=False)
             case _:
@@ -203,7 +208,13 @@ class JobStore:
             raise await self._missing(job_id)
 
     async def history(
-        self, job_id: str, *, run: int = 0, after_step: int = -1, limit: int | None = None
+        self,
+        job_id: str,
+        *,
+        run: int = 0,
+        after_step: int = -1,
+        limit: int | None = None,
+        ended: JobRecord | None = None,
     ) -> Rows:
         """Return rows of one run whose step is larger than after_step, oldest first.
 
@@ -215,19 +226,23 @@ class JobStore:
             run: Position of the run.
             after_step: -1 begins at the start.
             limit: Most rows; None returns all.
+            ended: The job as it was read after its end, which saves a round trip.
         """
-        with translate_errors():
-            outcome, exists = await self._redis.hmget(self._keys.job(job_id), ["outcome", "status"])
-        if exists is None:
-            raise await self._missing(job_id)
+        found = await self._outcome(job_id) if ended is None else ended.outcome
         with translate_errors():
             rows, is_whole = await read_blocks(
                 self._redis, self._keys.history(job_id, run=run), after_step=after_step, limit=limit
             )
-        if outcome is not None:
-            found = Outcome.model_validate_json(outcome)
+        if found is not None:
             rows = merge_best(rows, found, run=run, after_step=after_step, is_whole=is_whole)
         return codec.cut(rows, stop=limit)
+
+    async def _outcome(self, job_id: str) -> Outcome | None:
+        with translate_errors():
+            outcome, exists = await self._redis.hmget(self._keys.job(job_id), ["outcome", "status"])
+        if exists is None:
+            raise await self._missing(job_id)
+        return None if outcome is None else Outcome.model_validate_json(outcome)
 
     async def points(self, job_id: str) -> Columns | None:
         """Return the stored columns; None when the spec itself says what the points are."""
@@ -273,7 +288,12 @@ class JobStore:
         """Return how many seconds each of a queue's last jobs ran that succeeded, newest first."""
         with translate_errors():
             found = await self._redis.lrange(self._keys.durations(queue), 0, -1)
-        return tuple(int(milliseconds) / 1000 for milliseconds in found)
+        return decode_durations(found)
+
+    async def standing(self, record: JobRecord) -> Standing | None:
+        """Return where a job waits in its queue; None when it does not wait."""
+        queue = record.device.queue
+        return decode_standing(await self._scripts.run("standing", record.id, queue), queue=queue)
 
     async def workers(self) -> tuple[WorkerInfo, ...]:
         """Return the workers that live, by name."""

@@ -14,10 +14,10 @@ from app.domain.job import JobError
 from app.settings import Settings
 from app.store.keys import Keys
 from app.store.scripts import Scripts, times_of
+from app.store.wake_ups import MOST_WAKE_UPS
 
 _MOST_A_ROUND: Final = 100
 """Jobs of each kind that one round mends, so that Redis is never busy for long."""
-_MOST_WAKE_UPS: Final = 16
 _ROUNDS_AN_ELECTION: Final = 3
 
 
@@ -86,7 +86,7 @@ class Recovery:
             *times_of(settings),
             lost.model_dump_json(),
             late.model_dump_json(),
-            _MOST_WAKE_UPS,
+            MOST_WAKE_UPS,
             round(settings.lease_seconds * 1000),
             alien.model_dump_json(),
         )

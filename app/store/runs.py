@@ -51,6 +51,29 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """Where and how an attempt runs."""
+
+    device: DeviceUsed
+    engine: EngineUsed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Rows of one run that are written together.
+
+    Attributes:
+        run: Position of the run.
+        rows: Blocks that follow each other; may be empty.
+        progress: Where the job stands after them.
+    """
+
+    run: int
+    rows: Sequence[Rows]
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Written:
     """The last entry of a history that an attempt was told is there.
 
@@ -128,17 +151,13 @@ class RunStore:
         self._check(claim, int(status == b"running" and fence == claim.fence.encode()))
         return asked is not None
 
-    def describe(self, claim: Claim, *, device: DeviceUsed, engine: EngineUsed) -> None:
-        """Write where and how this attempt runs.
+    def describe(self, claim: Claim, description: Description) -> None:
+        """Write where and how this attempt runs, where no other write can carry it soon.
 
         Raises:
             LeaseLost: The job is no longer this attempt's.
         """
-        fields: dict[str, str] = {
-            "device": codec.encode_device(device),
-            "engine": engine.model_dump_json(),
-            "used": device.used or claim.record.device.used or device.queue,
-        }
+        fields = _described(claim, description)
         self._check(claim, self._scripts.run("describe", *_fence(claim), *_flat(fields)))
 
     def record(
@@ -150,6 +169,7 @@ class RunStore:
         progress: Progress,
         with_event: bool,
         checkpoint: Checkpoint | None = None,
+        description: Description | None = None,
     ) -> None:
         """Append history, move the progress on and renew the lease, all or nothing.
 
@@ -160,12 +180,13 @@ class RunStore:
             progress: Where the job stands after them.
             with_event: Tell it as a job.progress event too.
             checkpoint: Where the job stands after them; replaces the last one.
+            description: Where and how the attempt runs, when that has not been written yet.
 
         Raises:
             LeaseLost: The job is no longer this attempt's; nothing was written.
         """
-        block = concatenate([part for part in rows if len(part)])
-        entry = block.step[-1] + 1 if len(block) else 0
+        block, entry = _pack(rows)
+        described = _flat(_described(claim, description))
         reply = self._scripts.run(
             "record",
             *_fence(claim),
@@ -173,10 +194,12 @@ class RunStore:
             run,
             self._written.by(claim, run=run),
             entry or "",
-            codec.encode_rows(block),
+            block,
             progress.model_dump_json(),
             progress.run * _STEPS_A_RUN + progress.step,
             "1" if with_event else "",
+            len(described),
+            *described,
             *_flat({} if checkpoint is None else encode_checkpoint(checkpoint)),
         )
         self._check(claim, reply)
@@ -200,8 +223,10 @@ class RunStore:
         outcome: Outcome | None,
         error: JobError | None,
         checkpoint: Checkpoint | None = None,
+        last: Batch | None = None,
+        description: Description | None = None,
     ) -> None:
-        """End the job: status, event and times to live in one step.
+        """End the job: last rows, status, event and times to live in one step.
 
         Args:
             claim: Whose attempt.
@@ -209,23 +234,38 @@ class RunStore:
             outcome: What was found.
             error: Why it failed.
             checkpoint: Where a fit ended, for one that goes on from there; after its last row.
+            last: Rows that have not been written yet.
+            description: Where and how the attempt ran, when that has not been written yet.
 
         Raises:
             LeaseLost: The job is no longer this attempt's; nothing was written.
         """
         if not status.is_terminal:
             raise ValueError(f"a job cannot end as {status}")
-        fields = dict[str, str]()
+        fields = _described(claim, description)
         if outcome is not None:
             fields["outcome"] = outcome.model_dump_json()
         if error is not None:
             fields["error"] = error.model_dump_json()
         data = fields.get("error", "{}")
         kept = _flat({} if checkpoint is None else encode_checkpoint(checkpoint))
-        run = self._written.run
-        written = self._written.by(claim, run=run)
-        head = (*_fence(claim), status.value, run, written, *self._times, data)
-        reply = self._scripts.run("finish", *head, len(kept), *kept, *_flat(fields))
+        run = self._written.run if last is None else last.run
+        block, entry = _pack(() if last is None else last.rows)
+        reply = self._scripts.run(
+            "finish",
+            *_fence(claim),
+            status.value,
+            run,
+            self._written.by(claim, run=run),
+            *self._times,
+            data,
+            entry or "",
+            block,
+            "" if last is None else last.progress.model_dump_json(),
+            len(kept),
+            *kept,
+            *_flat(fields),
+        )
         self._check(claim, reply)
 
     def release(self, claim: Claim) -> None:
@@ -257,6 +297,27 @@ class RunStore:
 
 def _fence(claim: Claim) -> tuple[str, str]:
     return claim.record.id, claim.fence
+
+
+def _described(claim: Claim, description: Description | None) -> dict[str, str]:
+    """Return the fields of the job that say where and how an attempt runs."""
+    if description is None:
+        return {}
+    device = description.device
+    return {
+        "device": codec.encode_device(device),
+        "engine": description.engine.model_dump_json(),
+        "used": device.used or claim.record.device.used or device.queue,
+    }
+
+
+def _pack(rows: Sequence[Rows]) -> tuple[bytes, int]:
+    """Return one block of all rows, and its entry in the history: 0 when there is no row."""
+    full = [part for part in rows if len(part)]
+    if not full:
+        return b"", 0
+    block = concatenate(full)
+    return codec.encode_rows(block), block.step[-1] + 1
 
 
 def _flat(fields: Mapping[str, str | bytes]) -> list[Argument]:

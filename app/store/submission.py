@@ -17,6 +17,8 @@ from app.domain.result import DeviceUsed
 from app.domain.spec import ComparisonSpec, FitSpec
 from app.store import codec
 from app.store.scripts import Argument
+from app.store.standing import Standing
+from app.store.wake_ups import MOST_WAKE_UPS
 
 _FULL_RETRY_SECONDS: Final = 5
 """Where nothing is known of how fast jobs end."""
@@ -30,6 +32,7 @@ class NewJob:
     Attributes:
         id: Identity for life.
         spec: What to run, resolved.
+        spec_json: The same as JSON, where the caller has it; "" when it has not.
         fingerprint: The same for two specs exactly when they ask for the same.
         defaulted: Fields of the spec that the client left out.
         warnings: Remarks made at submit.
@@ -39,10 +42,12 @@ class NewJob:
         extends: The job from whose end this one goes on.
         extended_at_ms: When that job was created: its id alone may name another one by now.
         client: Who shares the queue with others; "" where there is but one.
+        wake_up: Text of a Celery message that wakes a worker; empty wakes none.
     """
 
     id: str
     spec: FitSpec | ComparisonSpec
+    spec_json: str = ""
     fingerprint: str
     defaulted: tuple[str, ...] = ()
     warnings: tuple[Warn, ...] = ()
@@ -52,12 +57,13 @@ class NewJob:
     extends: str | None = None
     extended_at_ms: int = 0
     client: str = ""
+    wake_up: bytes = b""
 
     def arguments(self) -> list[Argument]:
         """Return what create.lua takes from the queue on."""
         frozen = codec.encode_frozen(
             job_id=self.id,
-            spec=self.spec,
+            spec_json=self.spec_json or self.spec.model_dump_json(),
             defaulted=self.defaulted,
             warnings=self.warnings,
             rerun_of=self.rerun_of,
@@ -78,6 +84,8 @@ class NewJob:
             self.extended_at_ms,
             self.points or b"",
             _EMPTY_JSON,
+            self.wake_up,
+            MOST_WAKE_UPS,
             *(word for field in fields.items() for word in field),
         ]
 
@@ -108,10 +116,12 @@ class Created:
     Attributes:
         record: The job as it stands.
         is_new: False when the same key or id had made it before.
+        standing: Where a new job waits; None for one that was there before.
     """
 
     record: JobRecord
     is_new: bool
+    standing: Standing | None = None
 
 
 def refusal_of(job: NewJob, reply: list[Any], *, max_queued_jobs: int) -> FitjobsError:

@@ -1,12 +1,15 @@
 """How many wake-ups wait in Celery's lists; it neither sends nor takes one."""
 
-from typing import Any
+from typing import Any, Final
 
 from redis import Redis
 
 from app.settings import Settings
 from app.store.connect import translate_errors
 from app.store.keys import Keys
+
+MOST_WAKE_UPS: Final = 16
+"""In a queue's list: each serves jobs until none is ready, so more only cost the workers time."""
 
 
 class WakeUps:

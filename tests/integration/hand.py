@@ -18,7 +18,7 @@ from app.domain.result import (
     Verified,
     Winner,
 )
-from app.store.runs import Claim, RunStore
+from app.store.runs import Claim, Description, RunStore
 
 VERIFIED = Verified(
     against="torch.optim.Adam 2.13.0", steps=4, points=1000, max_relative_difference=2e-16
@@ -98,7 +98,7 @@ class Hand:
         claim = self.runs.claim("cpu", worker="w1", device="cpu")
         assert claim is not None
         used = DeviceUsed(requested="auto", queue="cpu", used="cpu", worker="w1", reason="few")
-        self.runs.describe(claim, device=used, engine=ENGINE)
+        self.runs.describe(claim, Description(device=used, engine=ENGINE))
         return claim
 
     def record(self, claim: Claim, rows: Rows, *, run: int = 0, with_event: bool = False) -> None:

@@ -63,12 +63,17 @@ MUTANTS = {
         "claim", "redis.call('SET', turn_key(queue), text(highest))", ""
     ),
     "progress does not count": Mutant("record", "text(place), 'fruitless', 0)", "text(place))"),
-    "rows without a checkpoint are progress": Mutant("record", "#ARGV > 10 and place", "place"),
+    "rows without a checkpoint are progress": Mutant("record", "has_checkpoint and place", "place"),
     "every record is progress": Mutant(
-        "record", "#ARGV > 10 and place > tonumber(found[1] or 0)", "true"
+        "record",
+        "has_checkpoint and place > tonumber(redis.call('HGET', job, 'furthest') or 0)",
+        "true",
     ),
     "a block is dropped": Mutant(
-        "record", "redis.call('XADD', key, entry", "redis.call('XLEN', key) -- "
+        "prelude", "redis.call('XADD', key, entry .. '-0'", "redis.call('XLEN', key) -- "
+    ),
+    "the last rows are dropped": Mutant(
+        "finish", "if entry ~= '' then append_rows(id, run, entry, block) end", ""
     ),
     "a release costs an attempt": Mutant("release", "'attempt', -1)", "'attempt', 0)"),
     "a release forgets the cancel": Mutant(

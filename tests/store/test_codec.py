@@ -179,7 +179,7 @@ def _fields_of(record: JobRecord, *, order: int) -> dict[bytes, bytes]:
     """Return the hash as the scripts would have written it."""
     frozen = codec.encode_frozen(
         job_id=record.id,
-        spec=record.spec,
+        spec_json=record.spec.model_dump_json(),
         defaulted=record.defaulted,
         warnings=record.warnings,
         rerun_of=record.rerun_of,

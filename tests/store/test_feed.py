@@ -17,7 +17,7 @@ from app.store.connect import connect_async, connect_sync
 from app.store.feed import Feed, Watch
 from app.store.jobs import JobStore
 from app.store.recovery import Recovery
-from app.store.runs import RunStore
+from app.store.runs import Description, RunStore
 from tests.store.samples import CPU, ENGINE, claim_from, lapse, make_job, make_progress, make_rows
 from tests.waiting import wait_until_async
 
@@ -91,7 +91,7 @@ _CHANGES: dict[str, Callable[[JobStore, RunStore], Awaitable[object]]] = {
     "patch": lambda store, _: store.patch("one", name="new"),
     "release": lambda _, runs: asyncio.to_thread(runs.release, claim_from(runs)),
     "describe": lambda _, runs: asyncio.to_thread(
-        runs.describe, claim_from(runs), device=CPU, engine=ENGINE
+        runs.describe, claim_from(runs), Description(device=CPU, engine=ENGINE)
     ),
     "record": lambda _, runs: asyncio.to_thread(
         runs.record,

@@ -15,7 +15,7 @@ from app.settings import Settings
 from app.store.connect import connect_async, connect_sync
 from app.store.jobs import Created, JobStore
 from app.store.recovery import Recovery
-from app.store.runs import Claim, RunStore
+from app.store.runs import Claim, Description, RunStore
 from app.store.scripts import source_of
 from app.store.server import RedisServer
 from tests.proxy import Proxy, address_of
@@ -158,7 +158,7 @@ _Write = Callable[[RunStore, Claim], object]
 
 _WRITES: dict[str, _Write] = {
     "renew": lambda runs, claim: runs.renew(claim),
-    "describe": lambda runs, claim: runs.describe(claim, device=CPU, engine=ENGINE),
+    "describe": lambda runs, claim: runs.describe(claim, Description(device=CPU, engine=ENGINE)),
     "start_over": lambda runs, claim: runs.start_over(claim),
     "record": lambda runs, claim: runs.record(
         claim, run=0, rows=[make_rows(0, 5)], progress=make_progress(4), with_event=False

@@ -35,9 +35,9 @@ from app.store.connect import connect_async
 from app.store.jobs import JobStore
 from app.store.keys import Keys
 from app.store.recovery import Recovery
-from app.store.runs import Claim, RunStore
+from app.store.runs import Batch, Claim, RunStore
 from tests.store.model import Model
-from tests.store.samples import FAILURE, make_job, make_outcome, make_rows, write
+from tests.store.samples import FAILURE, make_job, make_outcome, make_progress, make_rows, write
 
 _BOUND = 4
 _FRUITLESS = 2
@@ -248,13 +248,25 @@ class StoreMachine(RuleBasedStateMachine):
         job.started_over = claim
 
     @precondition(lambda self: self.claims)
-    @rule(pick=_PICK, status=st.sampled_from([s for s in Status if s.is_terminal]))
-    def finish(self, pick: int, status: Status) -> None:
+    @rule(
+        pick=_PICK,
+        status=st.sampled_from([s for s in Status if s.is_terminal]),
+        count=st.integers(0, 3),
+    )
+    def finish(self, pick: int, status: Status, count: int) -> None:
         claim, job = self.pick_claim(pick)
         error = FAILURE if status is Status.FAILED else None
         ended = self.jobs.get(claim.record.id)
         if job is not None:
-            self.runs.finish(claim, status=status, outcome=make_outcome(), error=error)
+            rows = make_rows(job.rows, job.rows + count)
+            self.runs.finish(
+                claim,
+                status=status,
+                outcome=make_outcome(),
+                error=error,
+                last=Batch(run=0, rows=[rows], progress=make_progress(job.rows + count)),
+            )
+            job.rows += count
             job.status, job.last = status, None
         elif ended is None or ended.holder is not claim or ended.status is not status:
             with pytest.raises(LeaseLost):

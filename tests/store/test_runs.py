@@ -13,7 +13,7 @@ from app.domain.job import Status, WorkerInfo
 from app.settings import Settings
 from app.store.jobs import JobStore
 from app.store.recovery import Recovery
-from app.store.runs import Claim, RunStore
+from app.store.runs import Claim, Description, RunStore
 from tests.store.samples import (
     CPU,
     ENGINE,
@@ -100,7 +100,7 @@ async def test_describe_makes_a_new_version_without_an_event(
     claim = claim_from(runs)
     device = CPU.model_copy(update={"used": "cpu", "worker": "w1", "reason": "cheaper"})
 
-    runs.describe(claim, device=device, engine=ENGINE)
+    runs.describe(claim, Description(device=device, engine=ENGINE))
 
     record = await store.get("one")
     assert (record.device, record.engine) == (device, ENGINE)
@@ -277,7 +277,7 @@ async def test_a_new_attempt_begins_with_an_empty_history(
 _WRITES: dict[str, Callable[[RunStore, Claim], object]] = {
     "renew": lambda runs, claim: runs.renew(claim),
     "is_cancel_requested": lambda runs, claim: runs.is_cancel_requested(claim),
-    "describe": lambda runs, claim: runs.describe(claim, device=CPU, engine=ENGINE),
+    "describe": lambda runs, claim: runs.describe(claim, Description(device=CPU, engine=ENGINE)),
     "record": lambda runs, claim: write(runs, claim, make_rows(0, 5)),
     "succeed": lambda runs, claim: runs.finish(
         claim, status=Status.SUCCEEDED, outcome=make_outcome(), error=None

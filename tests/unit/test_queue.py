@@ -6,7 +6,9 @@ import os
 import signal
 import threading
 import time
+import uuid
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -19,6 +21,7 @@ from app.queue import (
     broker_url,
     celery_settings,
     make_queue,
+    make_wake_texts,
     send_wake,
 )
 from app.settings import Settings
@@ -131,3 +134,36 @@ def test_sentinels_are_asked_with_their_own_password_and_once(settings: Settings
     assert options["sentinel_kwargs"]["password"] == "theirs"  # noqa: S105  # nobody's
     assert options["sentinel_kwargs"]["retry"].get_retries() == 0
     assert options["global_keyprefix"] == "{fit}:celery:"
+
+
+@pytest.mark.parametrize("queue", QUEUES)
+def test_written_wake_up_is_what_celery_sends(
+    redis: Redis, redis_url: str, settings: Settings, queue: str
+) -> None:
+    sender = make_queue(settings, redis_url)
+    write = make_wake_texts(sender)
+    send_wake(sender, queue)
+    sender.close()
+    (sent,) = redis.lrange(key_of(queue), 0, -1)
+
+    assert without_ids(write(queue)) == without_ids(sent)
+
+
+def test_every_written_wake_up_has_ids_of_its_own(redis_url: str, settings: Settings) -> None:
+    write = make_wake_texts(make_queue(settings, redis_url))
+    first, second = json.loads(write("cpu")), json.loads(write("cpu"))
+
+    assert first["headers"]["id"] != second["headers"]["id"]
+    assert first["properties"]["delivery_tag"] != second["properties"]["delivery_tag"]
+    assert first["headers"]["id"] != first["properties"]["delivery_tag"]
+
+
+def without_ids(raw: bytes) -> dict[str, Any]:
+    """Return a message with its ids replaced, and checked: one of the task, one of its own."""
+    message = json.loads(raw)
+    task, tag = message["headers"]["id"], message["properties"]["delivery_tag"]
+    assert uuid.UUID(task) != uuid.UUID(tag)
+    replaced: dict[str, Any] = json.loads(
+        raw.decode().replace(task, "<task>").replace(tag, "<message>")
+    )
+    return replaced

@@ -27,28 +27,42 @@ from app.service import Service, make_fingerprint
 from app.settings import Settings
 from app.store.connect import connect_async
 from app.store.jobs import JobStore
+from app.store.keys import QUEUES, Keys
 from app.store.runs import RunStore
 from app.store.submission import Created
 
+KEYS = Keys("fit")
 MANY = {"data": {"generate": {"n": CUDA_PAYS_FROM_POINTS}}, "loss": "huber"}
 
 
 class TestHouse:
-    """A service, its store, and a note of every wake-up.
+    """A service, its store, and the wake-ups that it has sent.
 
     Args:
         store: The job store.
         runs: The same as a worker sees it.
         settings: Those of both.
+        redis: Where they lie.
     """
 
     __test__ = False
 
-    def __init__(self, store: JobStore, runs: RunStore, settings: Settings) -> None:
+    def __init__(
+        self, store: JobStore, runs: RunStore, settings: Settings, *, redis: Redis
+    ) -> None:
         self.store = store
         self.runs = runs
-        self.woken: list[str] = []
-        self.service = Service(store=store, wake=self.woken.append, settings=settings)
+        self.service = Service(store=store, wake_text=str.encode, settings=settings)
+        self._redis = redis
+
+    @property
+    def woken(self) -> list[str]:
+        """The queues for which wake-ups lie there, once each."""
+        return [
+            text.decode()
+            for queue in QUEUES
+            for text in self._redis.lrange(KEYS.wake_ups(queue), 0, -1)
+        ]
 
     async def submit(self, body: object = None, **given: Any) -> JobRecord:
         return (await self.create(body, **given)).record
@@ -69,7 +83,9 @@ class TestHouse:
 @pytest.fixture
 async def house(redis: Redis, redis_url: str, settings: Settings) -> AsyncIterator[TestHouse]:
     async with connect_async(settings, redis_url) as client:
-        yield TestHouse(JobStore(client, settings), RunStore(redis, settings), settings)
+        yield TestHouse(
+            JobStore(client, settings), RunStore(redis, settings), settings, redis=redis
+        )
 
 
 async def refused(house: TestHouse, body: object, **given: Any) -> tuple[str, str]:
@@ -140,7 +156,9 @@ async def test_same_key_with_another_spec_is_refused(house: TestHouse) -> None:
 async def test_queue_is_bounded(redis: Redis, redis_url: str) -> None:
     settings = Settings.model_construct(max_queued_jobs=1)
     async with connect_async(settings, redis_url) as client:
-        house = TestHouse(JobStore(client, settings), RunStore(redis, settings), settings)
+        house = TestHouse(
+            JobStore(client, settings), RunStore(redis, settings), settings, redis=redis
+        )
         first = await house.create(job_id="one")
         with pytest.raises(QueueFull):
             await house.submit()
@@ -153,7 +171,7 @@ async def test_queue_is_bounded(redis: Redis, redis_url: str) -> None:
 
 
 def fingerprint_of(body: object) -> str:
-    return make_fingerprint(parse_spec(body).spec)
+    return make_fingerprint(parse_spec(body).spec.model_dump_json())
 
 
 @pytest.mark.parametrize(
@@ -188,7 +206,9 @@ async def test_record_has_the_fingerprint_of_its_submit(house: TestHouse) -> Non
         record = await house.submit(body, job_id="mine")
         stored = await house.store.get("mine")
 
-        assert make_fingerprint(stored.spec) == make_fingerprint(record.spec)
+        assert make_fingerprint(stored.spec.model_dump_json()) == make_fingerprint(
+            record.spec.model_dump_json()
+        )
         await house.store.cancel("mine")
         await house.store.delete("mine")
 

@@ -1,18 +1,20 @@
 #!lua
 -- Accepts a job, or finds the one that the same key or id made before.
--- Atomically: idempotency key, order, job, points, index entry, ready entry, first event.
+-- Atomically: idempotency key, order, job, points, index entry, ready entry, first event, and a
+-- wake-up in Celery's list unless enough lie there: each serves jobs until none is ready.
 -- A client among several may hold as many places as are still free: so one alone never fills the
 -- queue, and the next one finds room. (A. K. Choudhury, E. L. Hahne, "Dynamic queue length
 -- thresholds for shared-memory packet switches", IEEE/ACM Transactions on Networking, 1998.)
 -- ARGV: id, own_id ("1" or ""), digest of the idempotency key or "", fingerprint, queue bound,
 --       queue, client or "" when there is but one, id of the job from whose end this one goes on or
---       "", when that was created in ms, points or "", event data, then field, value, ... of the job.
--- Returns {"new", order} | {"same", fields} | {"reused"} | {"conflict"} | {"gone", id} | {"full"}
+--       "", when that was created in ms, points or "", event data, wake-up or "", most wake-ups, then
+--       field, value, ... of the job.
+-- Returns {"new", order, standing of the job} | {"same", fields} | {"reused"} | {"conflict"} | {"gone", id} | {"full"}
 --         | {"share", places that the client holds}.
 local id, own, digest, fingerprint = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local bound, queue, client = tonumber(ARGV[5]), ARGV[6], ARGV[7]
 local extended, created_at = ARGV[8], tonumber(ARGV[9])
-local points, data = ARGV[10], ARGV[11]
+local points, data, wake_up, most_wake_ups = ARGV[10], ARGV[11], ARGV[12], tonumber(ARGV[13])
 
 -- Gives a fit the checkpoint and the history of another: it goes on where that one ended. Copies,
 -- because the other will be forgotten; where there is no checkpoint the fit begins at the start.
@@ -61,7 +63,7 @@ local now = math.floor(order / 1000)
 redis.call('SET', NS .. 'order', text(order))
 redis.call('HSET', job_key(id), 'status', 'queued', 'seq', 0, 'attempt', 0, 'fence', 0,
   'fruitless', 0, 'order', text(order), 'queue', queue, 'client', client,
-  'fingerprint', fingerprint, 'queued_at_ms', text(now), unpack(ARGV, 12))
+  'fingerprint', fingerprint, 'queued_at_ms', text(now), unpack(ARGV, 14))
 if digest ~= '' then
   redis.call('HSET', job_key(id), 'idempotency', digest)
   redis.call('HSET', memory_key(digest), 'id', id, 'fingerprint', fingerprint)
@@ -70,5 +72,11 @@ if points ~= '' then redis.call('SET', points_key(id), points) end
 redis.call('ZADD', INDEX, text(order), id)
 if extended ~= '' then inherit(id, extended, created_at) end
 enqueue(id, now)
-emit(id, 'job.queued', now, data)
-return {'new', text(order)}
+-- Not told on the bus: whoever waits for a job has read it before.
+note(id, 'job.queued', now, data)
+-- A burst wakes every worker that there is.
+local most = math.max(most_wake_ups, redis.call('ZCARD', NS .. 'workers'))
+if wake_up ~= '' and redis.call('LLEN', wake_ups_key(queue)) < most then
+  redis.call('LPUSH', wake_ups_key(queue), wake_up)
+end
+return {'new', text(order), standing(id, queue)}

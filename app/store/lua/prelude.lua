@@ -23,6 +23,9 @@ local function claim_key(worker) return NS .. 'claim:' .. worker end
 local function ready_key(queue) return NS .. 'ready:' .. queue end
 local function turn_key(queue) return NS .. 'turn:' .. queue end
 local function clients_key(queue) return NS .. 'clients:' .. queue end
+local function durations_key(queue) return NS .. 'durations:' .. queue end
+-- Celery's own list.
+local function wake_ups_key(queue) return NS .. 'celery:' .. queue end
 
 -- Whole numbers above 1e14 must not pass through Lua's own "%.14g".
 local function text(number) return string.format('%.0f', number) end
@@ -72,12 +75,14 @@ local function publish(id, seq) redis.call('PUBLISH', NS .. 'bus', id .. ' ' .. 
 -- The record changed in a way that is no event: readers must see another version.
 local function touch(id) publish(id, redis.call('HINCRBY', job_key(id), 'seq', 1)) end
 
-local function emit(id, kind, now, data)
+local function note(id, kind, now, data)
   local seq = redis.call('HINCRBY', job_key(id), 'seq', 1)
   redis.call('XADD', events_key(id), 'MAXLEN', MAX_EVENTS, seq .. '-0',
     'type', kind, 'at', text(now), 'data', data)
-  publish(id, seq)
+  return seq
 end
+
+local function emit(id, kind, now, data) publish(id, note(id, kind, now, data)) end
 
 -- True while the attempt that got this fence at its claim still owns the job.
 local function is_held(id, fence)
@@ -117,6 +122,23 @@ local function dequeue(id, queue)
   if redis.call('HINCRBY', clients, client .. ':waiting', -1) <= 0 then
     redis.call('HDEL', clients, client .. ':waiting', client .. ':turn')
   end
+end
+
+-- The descriptions of the workers that live.
+local function live_workers()
+  local alive = {}
+  for _, name in ipairs(redis.call('ZRANGE', NS .. 'workers', 0, -1)) do
+    local description = redis.call('GET', NS .. 'worker:' .. name)
+    if description then alive[#alive + 1] = description end
+  end
+  return alive
+end
+
+-- Where a job waits: {jobs before it or -1 when it does not wait, the durations of the last jobs, live
+-- workers}.
+local function standing(id, queue)
+  return {redis.call('ZRANK', ready_key(queue), id) or -1,
+    redis.call('LRANGE', durations_key(queue), 0, -1), live_workers()}
 end
 
 local function extend_lease(id, now, lease) redis.call('ZADD', LEASES, text(now + lease), id) end
@@ -165,6 +187,18 @@ local function has_forgotten(id, run, entry)
   if last and tonumber(string.match(last[1], '^%d+')) >= entry then return false end
   requeue(id, clock_ms(), 'rows-forgotten')
   return true
+end
+
+-- Appends a block of a run whose last row is step `entry` - 1, once however often it is sent.
+local function append_rows(id, run, entry, block)
+  local key = history_key(id, run)
+  local last = redis.call('XREVRANGE', key, '+', '-', 'COUNT', 1)[1]
+  if not last or tonumber(string.match(last[1], '^%d+')) < tonumber(entry) then
+    redis.call('XADD', key, entry .. '-0', 'rows', block)
+  end
+  if run >= tonumber(redis.call('HGET', job_key(id), 'runs') or 0) then
+    redis.call('HSET', job_key(id), 'runs', run + 1)
+  end
 end
 
 local function times_from(first)

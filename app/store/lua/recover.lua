@@ -129,7 +129,7 @@ end
 local reply = {}
 for _, queue in ipairs(QUEUES) do
   -- Celery's own list; a message is a wake-up, so there is no use for more of them than workers.
-  local sent = redis.call('LLEN', NS .. 'celery:' .. queue)
+  local sent = redis.call('LLEN', wake_ups_key(queue))
   reply[#reply + 1] = queue
   reply[#reply + 1] = math.max(0, math.min(redis.call('ZCARD', ready_key(queue)), burst) - sent)
 end

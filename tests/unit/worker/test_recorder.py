@@ -8,14 +8,15 @@ import pytest
 from app.domain.errors import LeaseLost, StoreUnavailable
 from app.domain.events import EventType
 from app.domain.job import Progress
+from app.domain.result import DeviceUsed, EngineUsed
 from app.store.checkpoint import Checkpoint
-from app.store.runs import RunStore
+from app.store.runs import Description, RunStore
 from tests.unit.worker.desk import Clock, TestDesk
 from tests.unit.worker.scripted import rows_between
 from worker import recorder as recorder_module
 from worker.outage import Outage
 from worker.pulse import Pulse
-from worker.recorder import CHECKPOINT_SECONDS, FIRST_RECORD_SECONDS, RECORD_SECONDS, Recorder
+from worker.recorder import CHECKPOINT_SECONDS, FIRST_RECORD_SECONDS, RECORD_SECONDS, Last, Recorder
 
 
 @pytest.fixture
@@ -273,3 +274,54 @@ def test_lost_lease_is_told(desk: TestDesk, clock: Clock, recorder: Recorder) ->
     clock.now += 1
     with pytest.raises(LeaseLost):
         add(recorder, 5, 10)
+
+
+HOW = Description(
+    device=DeviceUsed(requested="auto", queue="cpu", reason="few points"),
+    engine=EngineUsed(name="torch", reason="asked for", version="2.13.0"),
+)
+
+
+def test_description_goes_with_the_first_rows(desk: TestDesk, recorder: Recorder) -> None:
+    recorder.describe(HOW)
+    assert desk.record().engine is None
+    seq = desk.record().seq
+
+    add(recorder, 0, 5)
+    recorder.flush()
+
+    assert desk.record().engine == HOW.engine
+    assert desk.record().seq > seq
+
+
+def test_description_does_not_wait_after_a_long_preparation(
+    desk: TestDesk, clock: Clock, recorder: Recorder
+) -> None:
+    clock.now += FIRST_RECORD_SECONDS
+    recorder.describe(HOW)
+
+    assert desk.record().engine == HOW.engine
+    assert recorder.take_last() == Last(batch=None, description=None)
+
+
+def test_what_is_left_for_the_end_is_dropped_by_nobody(desk: TestDesk, recorder: Recorder) -> None:
+    recorder.describe(HOW)
+    add(recorder, 0, 5)
+    first, second = recorder.take_last(), recorder.take_last()
+
+    assert first == second
+    assert first.description == HOW
+    assert first.batch is not None
+    assert [list(rows.step) for rows in first.batch.rows] == [[0, 1, 2, 3, 4]]
+    assert len(desk.history()) == 0
+
+
+def test_end_carries_no_more_than_one_write_holds(
+    desk: TestDesk, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder_module, "ROWS_A_WRITE", 5)
+    add(recorder, 0, 4)
+    add(recorder, 4, 8)
+
+    assert recorder.take_last().batch is None
+    assert list(desk.history().step) == list(range(8))

@@ -10,8 +10,10 @@ import torch
 from app.domain.job import JobRecord, Status
 from app.store.checkpoint import Checkpoint
 from app.store.codec import encode_rows
+from app.store.runs import Claim, RunStore
 from tests.unit.worker.desk import TestDesk
 from tests.unit.worker.scripted import ScriptedEngine, ScriptedRun
+from worker import recorder as recorder_module
 from worker.contract import Engine
 from worker.engine.torch_engine import TorchEngine
 
@@ -96,33 +98,41 @@ def test_interrupted_job_ends_as_the_undisturbed_one(
     assert histories(desk, "j") == histories(desk, "whole")
 
 
+class Losing(RunStore):
+    """A store that lets the lease of the first attempt end just before the job's end is written."""
+
+    def __init__(self, desk: TestDesk) -> None:
+        super().__init__(desk.redis, desk.settings)
+        self._desk = desk
+
+    def finish(self, claim: Claim, **given: Any) -> None:
+        if claim.attempt == 1:
+            give_up(self._desk)
+        super().finish(claim, **given)
+
+
 @pytest.mark.parametrize(
     "body",
     [{"steps": 60, "stop": {"loss_below": None}}, {"stop": {"loss_below": 1e-3}}],
     ids=["all-steps", "early"],
 )
+@pytest.mark.parametrize("rows_a_write", [5, recorder_module.ROWS_A_WRITE])
 def test_job_lost_between_its_last_row_and_its_end_makes_no_further_step(
-    desk: TestDesk, body: dict[str, Any]
+    desk: TestDesk, monkeypatch: pytest.MonkeyPatch, body: dict[str, Any], rows_a_write: int
 ) -> None:
+    # More rows than go with the end are written before it.
+    monkeypatch.setattr(recorder_module, "ROWS_A_WRITE", rows_a_write)
     body = {**body, "lr": 0.1, "engine": "torch"}
     desk.submit(job_id="whole", **body)
-    work(desk, TorchEngine())
-    end = desk.record("whole").outcome
-    assert end is not None
-    last = end.runs[0].steps
+    # A block a step.
+    work(desk, TorchEngine(clock=Clock(1.0)))
     desk.submit(job_id="j", **body)
 
-    def lose_at_the_end() -> float:
-        # The runner looks at the clock when the last row has been written.
-        record = desk.record()
-        is_running = record.status is Status.RUNNING and record.attempt == 1
-        if is_running and record.progress and record.progress.step == last:
-            give_up(desk)
-        return 0.0
-
-    work(desk, TorchEngine(), clock=lose_at_the_end)
+    usual, desk.runs = desk.runs, Losing(desk)
+    work(desk, TorchEngine(clock=Clock(1.0)))
+    desk.runs = usual
     assert desk.record().status is Status.QUEUED
-    work(desk, TorchEngine())
+    work(desk, TorchEngine(clock=Clock(1.0)))
 
     assert end_of(desk.record()) == end_of(desk.record("whole"))
     assert histories(desk, "j") == histories(desk, "whole")

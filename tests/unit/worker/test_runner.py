@@ -55,6 +55,19 @@ def test_job_that_stops_by_itself_succeeds(desk: TestDesk) -> None:
     assert desk.types()[-1] == "job.succeeded"
 
 
+def test_short_job_writes_twice_its_claim_and_its_end(desk: TestDesk) -> None:
+    desk.submit(job_id="first")
+    desk.work(play())  # loads the scripts
+    desk.submit()
+    desk.redis.config_resetstat()
+    desk.work(play(num_blocks=1))
+    calls = desk.redis.info("commandstats")["cmdstat_evalsha"]["calls"]
+
+    assert calls == 2
+    assert desk.record().engine is not None
+    assert len(desk.history()) > 0
+
+
 def test_job_says_where_and_how_it_runs(desk: TestDesk) -> None:
     desk.submit()
     desk.work(play())
