@@ -1,12 +1,14 @@
 """The goal table: rows, how they are printed and how they are written down."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-import json
 from pathlib import Path
 from typing import Final
 
 _HEADINGS: Final = ("case", "goal", "measured", "ratio", "")
+_WHOLE_FROM: Final = 100.0
+"""Ratios from here on are shown without decimals: these machines do not hold three digits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,11 +17,11 @@ class Row:
 
     Args:
         case: What was measured, against whom.
-        goal: The goal in words, with its bound.
+        goal: The goal in words, with its bound; "" when the row only tells of a peer.
         measured: What was found, with units, or why nothing could be measured.
         ratio: The ratio that the goal speaks of; `None` if the goal is no ratio or nothing was
             measured.
-        passed: Whether the goal was met. A row that could not be measured has not passed.
+        passed: Whether the goal was met. A goal that could not be measured is not met.
     """
 
     case: str
@@ -30,7 +32,7 @@ class Row:
 
 
 def to_text(rows: Sequence[Row]) -> str:
-    """The rows as an aligned table, each ending in `pass` or `SHORT`."""
+    """Return an aligned table whose lines end in `pass`, in `SHORT`, or in `-` without a goal."""
     cells = [_HEADINGS, *(_cells(row) for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(_HEADINGS))]
     lines = [
@@ -41,7 +43,7 @@ def to_text(rows: Sequence[Row]) -> str:
 
 
 def to_markdown(rows: Sequence[Row]) -> str:
-    """The rows as a Markdown table, for a page of the documentation."""
+    """Return a Markdown table, for a page of the documentation."""
     lines = ["| case | goal | measured | ratio | met |", "|---|---|---|---|---|"]
     lines += [
         f"| {row.case} | {row.goal} | {row.measured} | {_ratio(row)} | {_verdict(row)} |"
@@ -61,11 +63,12 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def _verdict(row: Row) -> str:
+    if not row.goal:
+        return "-"
     return "pass" if row.passed else "SHORT"
 
 
 def _ratio(row: Row) -> str:
     if row.ratio is None:
         return "-"
-    # Three digits: these machines do not hold more.
-    return f"{row.ratio:,.0f}" if row.ratio >= 100 else f"{row.ratio:.3g}"
+    return f"{row.ratio:,.0f}" if row.ratio >= _WHOLE_FROM else f"{row.ratio:.2g}"
