@@ -1,12 +1,14 @@
 """The goal table: rows, how they are printed and how they are written down."""
 
 import json
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
 _HEADINGS: Final = ("case", "goal", "measured", "ratio", "")
+_MEASURED_WIDTH: Final = 64
 _WHOLE_FROM: Final = 100.0
 """Ratios from here on are shown without decimals: these machines do not hold three digits."""
 
@@ -33,7 +35,7 @@ class Row:
 
 def to_text(rows: Sequence[Row]) -> str:
     """Return an aligned table whose lines end in `pass`, in `SHORT`, or in `-` without a goal."""
-    cells = [_HEADINGS, *(_cells(row) for row in rows)]
+    cells = [_HEADINGS, *(line for row in rows for line in _lines(row))]
     widths = [max(len(line[column]) for line in cells) for column in range(len(_HEADINGS))]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
@@ -58,6 +60,13 @@ def write_json(rows: Sequence[Row], path: Path, *, machine: str) -> None:
     path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
+def _lines(row: Row) -> list[tuple[str, ...]]:
+    """Return the row's cells, and more lines for what was measured when it is long."""
+    case, goal, measured, ratio, verdict = _cells(row)
+    first, *rest = textwrap.wrap(measured, _MEASURED_WIDTH) or [""]
+    return [(case, goal, first, ratio, verdict), *(("", "", line, "", "") for line in rest)]
+
+
 def _cells(row: Row) -> tuple[str, ...]:
     return (row.case, row.goal, row.measured, _ratio(row), _verdict(row))
 
@@ -71,4 +80,4 @@ def _verdict(row: Row) -> str:
 def _ratio(row: Row) -> str:
     if row.ratio is None:
         return "-"
-    return f"{row.ratio:,.0f}" if row.ratio >= _WHOLE_FROM else f"{row.ratio:.2g}"
+    return f"{row.ratio:,.0f}" if row.ratio >= _WHOLE_FROM else f"{row.ratio:.3g}"

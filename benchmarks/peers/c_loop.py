@@ -79,9 +79,8 @@ class CLoop:
         if threads == 1:
             fit_range(0, runs)
             return
-        with ThreadPoolExecutor(threads) as pool:
-            # ctypes lets go of the interpreter's lock while C runs.
-            list(pool.map(fit_range, edges[:-1], edges[1:]))
+        # ctypes lets go of the interpreter's lock while C runs.
+        list(_pool(threads).map(fit_range, edges[:-1], edges[1:]))
 
     def sum_moments(self, x: Column, y: Column) -> Column:
         """Return mean x, mean y, variance x, covariance and variance y after one pass."""
@@ -93,6 +92,12 @@ class CLoop:
 def find_compiler() -> str | None:
     """Return the path of the C compiler that CC names, else of cc; None when there is none."""
     return shutil.which(os.environ.get("CC", "cc"))
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    """Return threads that are started once and not for each call."""
+    return ThreadPoolExecutor(threads)
 
 
 @cache
