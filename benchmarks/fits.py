@@ -2,8 +2,6 @@
 
 from typing import Final
 
-import torch
-
 from benchmarks.alternate import Candidate, alternate
 from benchmarks.ours import make_problem
 from benchmarks.peers import exact_fits
@@ -22,7 +20,7 @@ def measure(*, quick: bool) -> list[Row]:
 
 def _measure(points: int, *, rounds: int) -> Row:
     problem = make_problem(points=points, steps=1)
-    x, y = torch.from_numpy(problem.x), torch.from_numpy(problem.y)
+    x, y = problem.task.x, problem.task.y
     fits = exact_fits.make_fits(problem.x, problem.y)
     everybody = {"ours": lambda: exact.solve(x, y), **fits}
     timings = alternate([_candidate(*pair) for pair in everybody.items()], rounds=rounds)

@@ -1,19 +1,18 @@
 """One `fitjobs up` in a directory of its own, with one worker process, spoken to by HTTP."""
 
 import json
-import os
 import re
 import signal
 import subprocess
 import sys
 import tempfile
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any, Final
 
-from benchmarks.machine import PINNED
+from benchmarks.machine import unpinned
 
 _SERVES: Final = re.compile(r"^fitjobs serves (\S+)")
 _ASK_SECONDS: Final = 300.0
@@ -43,18 +42,15 @@ class House:
 
 
 @contextmanager
-def open_house() -> Iterator[House]:
+def open_house() -> Generator[House]:
     """Start everything as `fitjobs up` does, and stop it.
 
     Raises:
         RuntimeError: It ended before it served.
     """
     with tempfile.TemporaryDirectory(prefix="fitjobs-bench-") as directory:
-        # The threads that are pinned here are not part of what a user starts.
         kept = {
-            name: value
-            for name, value in os.environ.items()
-            if name not in PINNED and not name.startswith("FITJOBS_")
+            name: value for name, value in unpinned().items() if not name.startswith("FITJOBS_")
         }
         own = {"FITJOBS_PORT": "0", "FITJOBS_DATA_DIR": directory, "FITJOBS_CPU_WORKERS": "1"}
         with subprocess.Popen(

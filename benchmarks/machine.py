@@ -25,6 +25,11 @@ def pin() -> None:
     os.environ.update(PINNED)
 
 
+def unpinned() -> dict[str, str]:
+    """Return the environment of a process that runs as its user would start it."""
+    return {name: value for name, value in os.environ.items() if name not in PINNED}
+
+
 def describe() -> str:
     """Return processor, cores, load, versions and threads."""
     versions = [f"{name} {version}" for name in _SHOWN if (version := _version(name))]

@@ -2,8 +2,6 @@
 
 from typing import Final
 
-import torch
-
 from benchmarks import ours
 from benchmarks.alternate import Candidate, alternate
 from benchmarks.ours import RATE, START, Problem, make_problem
@@ -43,7 +41,7 @@ def _whole(problem: Problem, *, rounds: int) -> Row:
     x, y = problem.task.x, problem.task.y
 
     def fit(_: None) -> None:
-        exact.solve(x.double(), y.double())
+        exact.solve(x, y)
         ours.drain(ours.make_run(problem, kernel=kernel))
 
     timings = alternate(
@@ -68,7 +66,7 @@ def _moments(problem: Problem, *, rounds: int) -> Row:
     loop = c_loop.build()
     if loop is None:
         return missing(case, f"at most {_MOST_OF_C:g}x its time", c_loop.MISSING)
-    x, y = torch.from_numpy(problem.x), torch.from_numpy(problem.y)
+    x, y = problem.task.x, problem.task.y
     timings = alternate(
         [
             Candidate(name="ours", call=lambda _: exact.solve(x, y), units=1),

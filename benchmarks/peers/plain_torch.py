@@ -20,7 +20,7 @@ def fit_adam(
     with torch.no_grad():
         net.weight.fill_(start[0])
         net.bias.fill_(start[1])
-    optimizer = torch.optim.Adam(params=net.parameters(), lr=lr)
+    optimizer = _make_adam(net, lr=lr)
     losses = list[float]()
     for _ in range(steps):
         optimizer.zero_grad()
@@ -29,3 +29,7 @@ def fit_adam(
         optimizer.step()
         losses.append(float(loss.detach()))
     return losses
+
+
+def _make_adam(net: nn.Module, *, lr: float) -> torch.optim.Optimizer:
+    return torch.optim.Adam(params=net.parameters(), lr=lr)

@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from typing import Final
 
+from benchmarks.machine import unpinned
+
 QUESTION_STEPS: Final = 20_000
 """Steps of the question's second figure."""
 _ROOT: Final = Path(__file__).resolve().parents[2]
@@ -22,14 +24,9 @@ def run(steps: int) -> list[float]:
 
     points = torch.randn(1000, 1, 1)
     last = list[float]()
-    optimizers = (
-        torch.optim.Adam,
-        lambda params: torch.optim.SGD(params, lr=0.0001),
-        torch.optim.Adagrad,
-    )
-    for make in optimizers:
+    for name, settings in (("Adam", {}), ("SGD", {"lr": 0.0001}), ("Adagrad", {})):
         net = nn.Linear(1, 1)
-        optimizer = make(net.parameters())
+        optimizer = getattr(torch.optim, name)(net.parameters(), **settings)
         losses = list[float]()
         optimizer.zero_grad()
         for _ in range(steps):
@@ -65,6 +62,7 @@ def _wall_seconds(steps: int) -> float:
         [sys.executable, "-m", "benchmarks.peers.question_script", str(steps)],
         check=True,
         cwd=_ROOT,
+        env=unpinned(),
         stdout=subprocess.DEVNULL,
     )
     return time.perf_counter() - started

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 
 from benchmarks.ours import RATE, START, make_problem
 from benchmarks.peers import c_loop, numpy_vectors, plain_torch, python_floats
@@ -14,8 +13,8 @@ STEPS = 200
 def reference() -> list[float]:
     """Return the losses of the plain torch loop."""
     problem = make_problem(points=100, steps=STEPS)
-    x, y = (torch.from_numpy(column).reshape(-1, 1, 1) for column in (problem.x, problem.y))
-    return plain_torch.fit_adam(x, y, steps=STEPS, lr=RATE, start=START)
+    task = problem.task
+    return plain_torch.fit_adam(task.x, task.y, steps=STEPS, lr=RATE, start=START)
 
 
 def test_python_floats_follow_the_plain_loop(reference: list[float]) -> None:
