@@ -34,7 +34,6 @@ def main(words: list[str] | None = None) -> int:
     if unknown:
         parser.error(f"no part {unknown[0]}: choose from {', '.join(choices)}")
     machine.pin()
-    _pin_torch()
     rows = [row for part in _parts(asked.parts) for row in _measure(part, quick=asked.quick)]
     about = machine.describe()
     sys.stdout.write(f"\n{to_text(rows)}\n\n{about}\n{_count(rows)}\n")
@@ -62,12 +61,6 @@ def _measure(part: str, *, quick: bool) -> list[Row]:
     sys.stdout.write(f"{part}: {time.monotonic() - started:.0f} s\n")
     sys.stdout.flush()
     return rows
-
-
-def _pin_torch() -> None:
-    import torch  # noqa: PLC0415 - after pin()
-
-    torch.set_num_threads(1)
 
 
 def _count(rows: list[Row]) -> str:
