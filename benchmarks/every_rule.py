@@ -1,15 +1,17 @@
 """Each update rule, one run, compiled and interpreted: the slowest of them is told."""
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
-from benchmarks import ours
+from benchmarks import ours, ruled
 from benchmarks.alternate import Candidate, Timings, alternate
-from benchmarks.ours import RATE, RULED, START, make_problem
+from benchmarks.ours import RATE, START, make_problem
 from benchmarks.peers import c_loop
 from benchmarks.table import Row
-from benchmarks.verdict import below, in_words, missing
+from benchmarks.verdict import below, in_words
+from worker.engine.rules.executors import Executor
+from worker.engine.rules.rule import RULES
 
 STEPS: Final = 20_000
 QUICK_STEPS: Final = 5_000
@@ -22,54 +24,33 @@ def measure(*, quick: bool) -> list[Row]:
     """Return the slowest rule of each executor."""
     steps = QUICK_STEPS if quick else STEPS
     rounds = 3 if quick else 5
-    kernels = {name: ours.find_kernel(name) for name in RULED}
-    unbuilt = [name for name, kernel in kernels.items() if kernel is None]
-    without = ours.MISSING if len(unbuilt) == len(RULED) else f"not compiled: {', '.join(unbuilt)}"
-    plain = dict.fromkeys(RULED) if ours.can_interpret() else {}
+    compiled = {name: ruled.make_compiled(name) for name in RULES}
+    interpreted = {name: ruled.make_interpreted(name) for name in RULES}
     return [
-        _worst(
-            "compiled",
-            {} if unbuilt else kernels,
-            most=_COMPILED_SECONDS,
-            steps=steps,
-            rounds=rounds,
-            without=without,
-        ),
-        _worst(
-            "interpreted",
-            plain,
-            most=_INTERPRETED_SECONDS,
-            steps=steps,
-            rounds=rounds,
-            without=ours.MISSING,
-        ),
+        _worst("compiled", compiled, most=_COMPILED_SECONDS, steps=steps, rounds=rounds),
+        _worst("interpreted", interpreted, most=_INTERPRETED_SECONDS, steps=steps, rounds=rounds),
     ]
 
 
 def _worst(
-    executor: str,
-    kernels: dict[str, Any],
-    *,
-    most: float,
-    steps: int,
-    rounds: int,
-    without: str,
+    words: str, executors: dict[str, Executor], *, most: float, steps: int, rounds: int
 ) -> Row:
-    case = f"any of the {len(RULED)} rules, one run, {executor}"
-    if not kernels:
-        return missing(case, f"at most {in_words(most)}", without)
-    candidates = [_candidate(name, kernel, steps=steps) for name, kernel in kernels.items()]
+    candidates = [_candidate(*pair, steps=steps) for pair in executors.items()]
     timings = alternate([*candidates, *_limit(steps)], rounds=rounds)
-    ordered = sorted(kernels, key=timings.seconds)
+    ordered = sorted(executors, key=timings.seconds)
     worst, best = ordered[-1], ordered[0]
     seconds = timings.seconds(worst)
     measured = (
         f"{worst} {in_words(seconds)} a step, "
         f"{best} {in_words(timings.seconds(best))}{_beside(timings)}"
     )
-    ratio = timings.ratio(worst, "C") if "C" in timings.samples else None
     return below(
-        case, seconds, most=most, shown=f"{in_words(most)} a step", measured=measured, ratio=ratio
+        f"any of the {len(RULES)} rules, one run, {words}",
+        seconds,
+        most=most,
+        shown=f"{in_words(most)} a step",
+        measured=measured,
+        ratio=timings.ratio(worst, "C") if "C" in timings.samples else None,
     )
 
 
@@ -79,13 +60,13 @@ def _beside(timings: Timings) -> str:
     )
 
 
-def _candidate(name: str, kernel: object, *, steps: int) -> Candidate:
+def _candidate(name: str, executor: Executor, *, steps: int) -> Candidate:
     problem = make_problem(points=1_000, steps=steps, optimizer=name)
     return Candidate(
         name=name,
         call=ours.drain,
         units=steps,
-        prepare=lambda: ours.make_run(problem, kernel=kernel),
+        prepare=lambda: ruled.make_run(problem, executor),
     )
 
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from benchmarks import ours
+from benchmarks import ours, ruled
 from benchmarks.alternate import Candidate, alternate
 from benchmarks.ours import RATE, START, Problem, make_problem
 from benchmarks.peers import c_loop, plain_torch
@@ -35,14 +35,12 @@ def measure(*, quick: bool) -> list[Row]:
 def _whole(problem: Problem, *, rounds: int) -> Row:
     """Return one run with its pass over the points, against as many plain steps."""
     case = f"n = {len(problem.x):,}, {STEPS} steps, against the plain torch loop"
-    kernel = ours.find_kernel("Adam")
-    if kernel is None:
-        return missing(case, f"{_LEAST:,g}x faster", ours.MISSING)
+    executor = ruled.make_compiled("Adam")
     x, y = problem.task.x, problem.task.y
 
     def fit(_: None) -> None:
         exact.solve(x, y)
-        ours.drain(ours.make_run(problem, kernel=kernel))
+        ours.drain(ruled.make_run(problem, executor))
 
     timings = alternate(
         [

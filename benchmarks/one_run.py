@@ -1,10 +1,11 @@
 """One run of Adam on 1000 points against the plain loop, C, JAX and Python floats."""
 
+from functools import partial
 from typing import Final
 
 import numpy as np
 
-from benchmarks import ours
+from benchmarks import ours, ruled
 from benchmarks.alternate import Candidate, Timings, alternate
 from benchmarks.ours import RATE, START, Problem, make_problem
 from benchmarks.peers import c_loop, jax_scan, plain_torch, python_floats
@@ -26,9 +27,7 @@ _MOST_OF_JAX: Final = 0.4
 def measure(*, quick: bool) -> list[Row]:
     """Return the rows of one run."""
     problem = make_problem(points=POINTS, steps=STEPS)
-    kernel = ours.find_kernel("Adam")
-    fast = [_answer(), *_ours(problem, compiled=kernel), *_peers(problem)]
-    timings = alternate(fast, rounds=3 if quick else 9)
+    timings = alternate([_answer(), *_ours(problem), *_peers(problem)], rounds=3 if quick else 9)
     return [*_against_plain(timings), *_against_limits(timings), *_for_comparison(timings)]
 
 
@@ -43,7 +42,7 @@ def _answer() -> Candidate:
     )
 
 
-def _ours(problem: Problem, *, compiled: object) -> list[Candidate]:
+def _ours(problem: Problem) -> list[Candidate]:
     short = make_problem(points=POINTS, steps=PLAIN_STEPS)
     found = [
         Candidate(
@@ -53,25 +52,19 @@ def _ours(problem: Problem, *, compiled: object) -> list[Candidate]:
             prepare=lambda: ours.make_plain_run(short),
         )
     ]
-    if ours.can_interpret():
-        found.append(
-            Candidate(
-                name="interpreted",
-                call=ours.drain,
-                units=STEPS,
-                prepare=lambda: ours.make_run(problem, kernel=None),
-            )
+    executors = {
+        "compiled": ruled.make_compiled("Adam"),
+        "interpreted": ruled.make_interpreted("Adam"),
+    }
+    return found + [
+        Candidate(
+            name=name,
+            call=ours.drain,
+            units=STEPS,
+            prepare=partial(ruled.make_run, problem, executor),
         )
-    if compiled is not None:
-        found.append(
-            Candidate(
-                name="compiled",
-                call=ours.drain,
-                units=STEPS,
-                prepare=lambda: ours.make_run(problem, kernel=compiled),
-            )
-        )
-    return found
+        for name, executor in executors.items()
+    ]
 
 
 def _peers(problem: Problem) -> list[Candidate]:
@@ -101,15 +94,15 @@ def _peers(problem: Problem) -> list[Candidate]:
 
 
 def _against_plain(timings: Timings) -> list[Row]:
-    rows = list[Row]()
-    for name, least in (("compiled", _LEAST_COMPILED), ("interpreted", _LEAST_INTERPRETED)):
-        case = f"one run, n = 1000, {name}, against the plain torch loop"
-        if name not in timings.samples:
-            rows.append(missing(case, f"{least:,g}x faster", ours.MISSING))
-            continue
-        both = _both(timings, name, "plain")
-        rows.append(faster(case, timings.ratio("plain", name), least=least, measured=both))
-    return rows
+    return [
+        faster(
+            f"one run, n = 1000, {name}, against the plain torch loop",
+            timings.ratio("plain", name),
+            least=least,
+            measured=_both(timings, name, "plain"),
+        )
+        for name, least in (("compiled", _LEAST_COMPILED), ("interpreted", _LEAST_INTERPRETED))
+    ]
 
 
 def _against_limits(timings: Timings) -> list[Row]:
@@ -120,9 +113,8 @@ def _against_limits(timings: Timings) -> list[Row]:
     rows = list[Row]()
     for name, words, most, without in peers:
         case = f"one run, compiled, against {words}"
-        if "compiled" not in timings.samples or name not in timings.samples:
-            why = without if name not in timings.samples else ours.MISSING
-            rows.append(missing(case, f"at most {most:g}x its time", why))
+        if name not in timings.samples:
+            rows.append(missing(case, f"at most {most:g}x its time", without))
             continue
         measured = _both(timings, "compiled", name)
         if name != "C" and "C" in timings.samples:
@@ -133,22 +125,17 @@ def _against_limits(timings: Timings) -> list[Row]:
 
 
 def _for_comparison(timings: Timings) -> list[Row]:
-    rows = [
-        told(
-            "the service's plain torch loop against the answer's",
-            _both(timings, "service's plain", "plain"),
-            timings.ratio("service's plain", "plain"),
+    return [
+        told(case, _both(timings, name, peer), timings.ratio(name, peer))
+        for case, name, peer in (
+            ("the service's plain torch loop against the answer's", "service's plain", "plain"),
+            (
+                "one run, interpreted, against Adam by hand on Python floats",
+                "interpreted",
+                "floats",
+            ),
         )
     ]
-    if "interpreted" in timings.samples:
-        rows.append(
-            told(
-                "one run, interpreted, against Adam by hand on Python floats",
-                _both(timings, "interpreted", "floats"),
-                timings.ratio("interpreted", "floats"),
-            )
-        )
-    return rows
 
 
 def _both(timings: Timings, name: str, peer: str) -> str:

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from benchmarks import ours
+from benchmarks import ruled
 from benchmarks.alternate import Candidate, Timings, alternate
 from benchmarks.ours import START, Column, Problem, make_problem
 from benchmarks.peers import c_loop, jax_scan, numpy_vectors
@@ -74,11 +74,11 @@ def _measure(runs: int, *, quick: bool) -> list[Row]:
 
 
 def _ours(sweep: _Sweep) -> list[Candidate]:
-    if not ours.can_sweep():
+    if not ruled.can_sweep():
         return []
 
     def call(threads: int) -> Callable[[tuple[Column, Column]], object]:
-        return lambda starts: ours.run_lanes(
+        return lambda starts: ruled.run_lanes(
             sweep.problem,
             a=starts[0],
             b=starts[1],
@@ -128,7 +128,7 @@ def _against(timings: Timings, title: str, *, peer: str, words: str, most: float
     case = f"{title}, one core, against {words}"
     if "ours" not in timings.samples or peer not in timings.samples:
         without = {"C": c_loop.MISSING, "JAX": jax_scan.MISSING}[peer]
-        why = ours.MISSING if peer in timings.samples else without
+        why = ruled.MISSING if peer in timings.samples else without
         return missing(case, f"at most {most:g}x its time", why)
     mine, theirs = timings.seconds("ours"), timings.seconds(peer)
     measured = f"{in_words(mine)} against {in_words(theirs)} a run-step"
@@ -142,7 +142,7 @@ def _on_two(timings: Timings, title: str) -> Row:
     """Return how much two threads help, by the clock on the wall, and how much they help C."""
     case = f"{title}, two threads against one"
     if "ours" not in timings.samples:
-        return missing(case, f"{_LEAST_ON_TWO:g}x faster", ours.MISSING)
+        return missing(case, f"{_LEAST_ON_TWO:g}x faster", ruled.MISSING)
     two = in_words(timings.seconds("ours on two", "wall"))
     measured = f"{two} a run-step"
     if "C" in timings.samples:
