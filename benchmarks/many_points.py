@@ -16,6 +16,8 @@ STEPS: Final = 1_500
 PLAIN_STEPS: Final = 2
 """Of the loop that takes a third of a second a step; the rest is multiplied."""
 
+_ROUNDS: Final = 3
+"""Whoever passes over ten million points takes seconds for a sample."""
 _LEAST: Final = 3_000.0
 _MOST_OF_C: Final = 2.5
 
@@ -24,15 +26,14 @@ def measure(*, quick: bool) -> list[Row]:
     """Return the rows of many points."""
     points = QUICK_POINTS if quick else POINTS
     problem = make_problem(points=points, steps=STEPS)
-    rounds = 3 if quick else 5
     try:
-        return [_whole(problem, rounds=rounds), _moments(problem, rounds=rounds)]
+        return [_whole(problem), _moments(problem)]
     finally:
         # 320 MB that no other part wants.
         make_problem.cache_clear()
 
 
-def _whole(problem: Problem, *, rounds: int) -> Row:
+def _whole(problem: Problem) -> Row:
     """Return one run with its pass over the points, against as many plain steps."""
     case = f"n = {len(problem.x):,}, {STEPS} steps, against the plain torch loop"
     executor = ruled.make_compiled("Adam")
@@ -51,14 +52,14 @@ def _whole(problem: Problem, *, rounds: int) -> Row:
                 units=PLAIN_STEPS,
             ),
         ],
-        rounds=rounds,
+        rounds=_ROUNDS,
     )
     mine, plain = (timings.seconds(name) * STEPS for name in ("ours", "plain"))
     measured = f"{in_words(mine)} against {in_words(plain)}, scaled up from {PLAIN_STEPS} steps"
     return faster(case, timings.ratio("plain", "ours"), least=_LEAST, measured=measured)
 
 
-def _moments(problem: Problem, *, rounds: int) -> Row:
+def _moments(problem: Problem) -> Row:
     """Return the exact answer's passes, all digits kept, against one plain pass in C."""
     case = f"n = {len(problem.x):,}, moments and exact answer, against one pass in C"
     loop = c_loop.build()
@@ -70,7 +71,7 @@ def _moments(problem: Problem, *, rounds: int) -> Row:
             Candidate(name="ours", call=lambda _: exact.solve(x, y), units=1),
             Candidate(name="C", call=lambda _: loop.sum_moments(problem.x, problem.y), units=1),
         ],
-        rounds=rounds,
+        rounds=_ROUNDS,
     )
     measured = f"{in_words(timings.seconds('ours'))} against {in_words(timings.seconds('C'))}"
     return within(case, timings.ratio("ours", "C"), most=_MOST_OF_C, measured=measured)

@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from app.domain.spec import FitSpec
+from app.domain.spec import FitSpec, Start
 from benchmarks.bowl import Moments
 from worker.contract import Run
 from worker.engine.autograd import AutogradRun
-from worker.engine.problem import Task, load
+from worker.engine.exact import solve
+from worker.engine.problem import Task
 
 Column = NDArray[np.float64]
 
@@ -50,7 +51,6 @@ def make_problem(*, points: int, steps: int, optimizer: str = "Adam") -> Problem
     """
     spec = FitSpec.model_validate(
         {
-            "data": {"generate": {"n": points, "a": 2.0, "b": 1.0, "noise": 0.1}},
             "optimizer": {"name": optimizer, "lr": RATE},
             "steps": steps,
             "init": {"a": START[0], "b": START[1]},
@@ -58,7 +58,12 @@ def make_problem(*, points: int, steps: int, optimizer: str = "Adam") -> Problem
             "record_every": 1,
         }
     )
-    task = load(spec, columns=None, device=torch.device("cpu"))
+    # Drawn here and not by the spec, whose generator ends at a million points.
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(points, 1, 1, dtype=torch.float64, generator=generator)
+    noise = torch.randn(points, 1, 1, dtype=torch.float64, generator=generator)
+    y = 2.0 * x + 1.0 + 0.1 * noise
+    task = Task(x=x, y=y, start=Start(a=START[0], b=START[1]), bowl=solve(x, y))
     exact, problem = task.bowl.exact, task.bowl.problem
     return Problem(
         spec=spec,
