@@ -69,16 +69,13 @@ def _measure(runs: int, *, quick: bool) -> list[Row]:
         _against(timings, title, peer="C", words="plain C", most=_MOST_OF_C),
         _on_two(timings, title),
         _against(timings, title, peer="JAX", words="JAX vmap and optax", most=_MOST_OF_JAX),
-        *_for_comparison(timings, title),
+        _for_comparison(timings, title),
     ]
 
 
 def _ours(sweep: _Sweep) -> list[Candidate]:
-    if not ruled.can_sweep():
-        return []
-
     def call(threads: int) -> Callable[[tuple[Column, Column]], object]:
-        return lambda starts: ruled.run_lanes(
+        return lambda starts: ruled.sweep(
             sweep.problem,
             a=starts[0],
             b=starts[1],
@@ -126,10 +123,9 @@ def _peers(sweep: _Sweep) -> list[Candidate]:
 
 def _against(timings: Timings, title: str, *, peer: str, words: str, most: float) -> Row:
     case = f"{title}, one core, against {words}"
-    if "ours" not in timings.samples or peer not in timings.samples:
+    if peer not in timings.samples:
         without = {"C": c_loop.MISSING, "JAX": jax_scan.MISSING}[peer]
-        why = ruled.MISSING if peer in timings.samples else without
-        return missing(case, f"at most {most:g}x its time", why)
+        return missing(case, f"at most {most:g}x its time", without)
     mine, theirs = timings.seconds("ours"), timings.seconds(peer)
     measured = f"{in_words(mine)} against {in_words(theirs)} a run-step"
     if peer != "C" and "C" in timings.samples:
@@ -141,8 +137,6 @@ def _against(timings: Timings, title: str, *, peer: str, words: str, most: float
 def _on_two(timings: Timings, title: str) -> Row:
     """Return how much two threads help, by the clock on the wall, and how much they help C."""
     case = f"{title}, two threads against one"
-    if "ours" not in timings.samples:
-        return missing(case, f"{_LEAST_ON_TWO:g}x faster", ruled.MISSING)
     two = in_words(timings.seconds("ours on two", "wall"))
     measured = f"{two} a run-step"
     if "C" in timings.samples:
@@ -152,14 +146,10 @@ def _on_two(timings: Timings, title: str) -> Row:
     return faster(case, ratio, least=_LEAST_ON_TWO, measured=measured)
 
 
-def _for_comparison(timings: Timings, title: str) -> list[Row]:
-    if "ours" not in timings.samples:
-        return []
-    return [
-        told(
-            f"{title}, one core, against numpy vectors",
-            f"{in_words(timings.seconds('ours'))} against "
-            f"{in_words(timings.seconds('numpy'))} a run-step",
-            timings.ratio("ours", "numpy"),
-        )
-    ]
+def _for_comparison(timings: Timings, title: str) -> Row:
+    return told(
+        f"{title}, one core, against numpy vectors",
+        f"{in_words(timings.seconds('ours'))} against "
+        f"{in_words(timings.seconds('numpy'))} a run-step",
+        timings.ratio("ours", "numpy"),
+    )
