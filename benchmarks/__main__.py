@@ -4,13 +4,15 @@ import argparse
 import importlib
 import sys
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 from benchmarks import machine
 from benchmarks.page import put_figures
 from benchmarks.table import Row, to_text, write_json
+from benchmarks.verdict import missing
 
 Measure = Callable[..., list[Row]]
 
@@ -34,7 +36,7 @@ def main(words: list[str] | None = None) -> int:
     if unknown:
         parser.error(f"no part {unknown[0]}: choose from {', '.join(choices)}")
     machine.pin()
-    rows = [row for part in _parts(asked.parts) for row in _measure(part, quick=asked.quick)]
+    rows, status = collect(_parts(asked.parts), quick=asked.quick)
     about = machine.describe()
     sys.stdout.write(f"\n{to_text(rows)}\n\n{about}\n{_count(rows)}\n")
     if asked.json is not None:
@@ -42,7 +44,29 @@ def main(words: list[str] | None = None) -> int:
     if asked.page is not None:
         page = asked.page.read_text(encoding="utf-8")
         asked.page.write_text(put_figures(page, rows, machine=about), encoding="utf-8")
-    return 0
+    return status
+
+
+def collect(
+    parts: Sequence[str], *, quick: bool, measure: Measure | None = None
+) -> tuple[list[Row], int]:
+    """Return the rows of all parts and an exit status, 1 when a part broke off.
+
+    Args:
+        parts: Names, in the order of measuring.
+        quick: Fewer rounds, smaller sizes.
+        measure: Returns the rows of a part.
+    """
+    rows, status = list[Row](), 0
+    for part in parts:
+        try:
+            rows += (measure or _measure)(part, quick=quick)
+        except Exception as error:  # noqa: BLE001 - the others took minutes and are worth printing
+            traceback.print_exc()
+            why = f"{type(error).__name__}: {error}"
+            rows.append(missing(part, "comes to its end", why))
+            status = 1
+    return rows, status
 
 
 def _parts(asked: list[str]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from benchmarks.__main__ import PARTS, main
+from benchmarks.__main__ import PARTS, collect, main
 from benchmarks.page import BEGIN, END
 from benchmarks.table import Row
 
@@ -45,6 +45,24 @@ def test_unknown_part_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
         main(["sweep"])
 
     assert "no part sweep: choose from engine, one_run, sweeps" in capsys.readouterr().err
+
+
+def test_part_that_breaks_off_takes_no_other_with_it(capsys: pytest.CaptureFixture[str]) -> None:
+    def measure(part: str, *, quick: bool) -> list[Row]:
+        if part == "broken":
+            raise RuntimeError("no disk")
+        return [Row(case=part, goal="fast", measured=str(quick), ratio=1.0, passed=True)]
+
+    rows, status = collect(["first", "broken", "last"], quick=True, measure=measure)
+
+    assert status == 1
+    assert [(row.case, row.passed) for row in rows] == [
+        ("first", True),
+        ("broken", False),
+        ("last", True),
+    ]
+    assert rows[1].measured == "RuntimeError: no disk"
+    assert "RuntimeError: no disk" in capsys.readouterr().err
 
 
 @pytest.mark.slow
