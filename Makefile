@@ -4,6 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/ready
 PYTEST := $(PY) -m pytest
+PEERS := .bench-packages
 PYTEST_ARGS ?=
 # One process for all that starts services of its own, the other for the rest.
 IN_TWO := -n 2
@@ -54,11 +55,9 @@ coverage: $(READY) ## `make test`, measuring branches in all processes; fails be
 	@$(VENV)/bin/coverage combine --quiet
 	@$(VENV)/bin/coverage report
 
-bench: $(READY) ## measure, side by side with the peers
-	@for file in benchmarks/[!_]*.py; do \
-		[ -e "$$file" ] || { echo "bench: benchmarks/ is empty"; break; }; \
-		echo "bench: $$file"; $(PY) "$$file" || exit 1; \
-	done
+bench: $(READY) $(PEERS)/ready ## measure beside the peers: QUICK=1, PARTS="one_run sweeps", JSON=FILE, PAGE=1
+	@PYTHONPATH=$(PEERS) $(PY) -m benchmarks $(if $(QUICK),--quick) $(if $(JSON),--json $(JSON)) \
+		$(if $(PAGE),--page docs/performance.md) $(PARTS)
 
 catalogue: $(READY) ## rewrite app/domain/catalogue.json from the installed torch
 	@$(PY) -m worker.catalogue
@@ -79,7 +78,7 @@ fix: $(READY) ## let ruff mend and format what it can
 
 clean: ## remove the environment, caches and reports; jobs in .fitjobs stay
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
-	@rm -rf .coverage .coverage.* coverage.xml dist build
+	@rm -rf .coverage .coverage.* coverage.xml dist build $(PEERS)
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
 check-format:
@@ -114,3 +113,10 @@ check-tests:
 $(READY): requirements.lock pyproject.toml
 	@sh .ci/venv $(VENV)
 	@touch $@
+
+# JAX, scipy and scikit-learn in a folder of their own; without them their rows say so.
+$(PEERS)/ready: benchmarks/requirements.lock $(READY)
+	@echo "bench: installing $$(grep -c '==' $<) packages of the peers in $(PEERS)"
+	@rm -rf $(PEERS)
+	@if $(PY) -m pip install --quiet --disable-pip-version-check --no-deps --target $(PEERS) -r $<; then touch $@; \
+		else echo "bench: they cannot be installed, so their rows will say so"; fi

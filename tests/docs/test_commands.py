@@ -19,6 +19,7 @@ PROVED_ELSEWHERE: Final = {
     "make chaos": "tests/chaos/test_soak.py::test_nothing_is_lost_doubled_stuck_or_wrong",
     "make chaos SECONDS=60 SEED=7": "tests/chaos/test_commands.py::test_chaos_is_a_make_target",
     "make faults": "tests/chaos/test_commands.py::test_row_is_measured_and_written_down",
+    "make bench": "tests/unit/benchmarks/test_command.py::test_bench_is_a_make_target",
     "fitjobs up": "tests/acceptance/test_up.py::test_job_is_answered_over_http",
     "FITJOBS_REDIS_URL=redis://10.0.0.5:6379/0 fitjobs up": (
         "tests/acceptance/test_up.py::test_given_redis_is_used_and_left_running"
