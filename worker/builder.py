@@ -13,7 +13,7 @@ _LOG: Final = logging.getLogger(__name__)
 _STOP_SECONDS: Final = 5.0
 
 
-class Builder(threading.Thread):
+class Builder:
     """Starts the compiler, waits for it and says what came of it.
 
     Args:
@@ -21,13 +21,21 @@ class Builder(threading.Thread):
     """
 
     def __init__(self, directory: Path) -> None:
-        super().__init__(name="builder", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="builder", daemon=True)
         self._directory = directory
         self._process: subprocess.Popen[str] | None = None
         self._is_ended = threading.Event()
 
-    def run(self) -> None:
-        """Build; a failure costs speed and nothing else."""
+    @property
+    def is_alive(self) -> bool:
+        """Tell whether the compiler runs."""
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        """Begin; a failure costs speed and nothing else."""
+        self._thread.start()
+
+    def _run(self) -> None:
         command = [sys.executable, "-m", "worker.compile"]
         self._process = subprocess.Popen(  # noqa: S603  # our own words
             command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True

@@ -4,6 +4,9 @@ The broker is the result backend too; a task is a small torch loop and returns i
 is tuned and nothing is left out that a tutorial has.
 """
 
+# pyright: basic
+# mypy: disable-error-code="untyped-decorator"
+
 import os
 from typing import Any, Final
 

@@ -31,6 +31,7 @@ NAMES = {
     "stall_seconds",
     "max_fruitless_attempts",
     "store_timeout_seconds",
+    "kernel_dir",
     "worker_max_memory_bytes",
 }
 

@@ -21,9 +21,11 @@ from pathlib import Path
 from typing import Any, Final, cast, get_args
 
 from app.domain.catalogue import OPTIMIZERS
+from worker.engine.moments_pass import Passes, install
 from worker.engine.rules.rule import RULES, Rule
-from worker.engine.rules.text import NumberType, compiled_text
+from worker.engine.rules.text import NumberType, compiled_text, passes_text
 
+_PASSES: Final = "passes"
 _NUMBERS: Final = cast("tuple[NumberType, ...]", get_args(NumberType))
 
 
@@ -63,11 +65,15 @@ class Kernels:
         stem = f"{rule.name}_{number}"
         kernel = self._loaded.get(stem)
         if kernel is None and self._mark(stem).exists():
-            kernel = self._loaded[stem] = _load(self._readable() / f"{stem}.py")
+            module = _load(self._readable() / f"{stem}.py")
+            kernel = self._loaded[stem] = Kernel(advance=module.advance, sweep=module.sweep)
         return kernel
 
     def load_all(self) -> int:
-        """Load whatever has been built, and return how many kernels that are."""
+        """Load whatever has been built, and return how many rules' kernels that are."""
+        if self._mark(_PASSES).exists():
+            module = _load(self._readable() / f"{_PASSES}.py")
+            install(Passes(sums=module.sum_pass, residuals=module.residual_pass))
         for rule in RULES.values():
             for number in _NUMBERS:
                 self.load(rule, number)
@@ -105,6 +111,7 @@ class Kernels:
 
 def _texts() -> Iterator[tuple[str, str]]:
     """Yield the name and text of every kernel there is."""
+    yield _PASSES, passes_text()
     for name, rule in {rule.name: (cls, rule) for cls, rule in RULES.items()}.values():
         defaults = {
             word: about["default"] for word, about in OPTIMIZERS[name]["hyperparameters"].items()
@@ -131,7 +138,7 @@ def _key() -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def _load(path: Path) -> Kernel:
+def _load(path: Path) -> Any:  # noqa: ANN401  # a module that the type checkers cannot see
     """Import a text; numba compiles it unless its machine code lies beside it."""
     name = f"fitjobs_kernel_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
@@ -141,7 +148,7 @@ def _load(path: Path) -> Kernel:
     # Machine code from the disk looks its module up by name.
     sys.modules[name] = module
     spec.loader.exec_module(module)
-    return Kernel(advance=module.advance, sweep=module.sweep)
+    return module
 
 
 @contextmanager

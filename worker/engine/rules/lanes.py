@@ -53,9 +53,8 @@ def run_lanes(
     """
     dtype = np.dtype(number)
     a, b = starts_a.astype(dtype), starts_b.astype(dtype)
-    lanes = len(a)
+    lanes, keeps = len(a), losses is not None
     settings = rule.settings(hyperparameters)
-    keeps = losses is not None
     flat = np.empty(0) if losses is None else losses.reshape(-1)
 
     def run(strip: tuple[int, int]) -> None:

@@ -1,11 +1,13 @@
 """Puts rule and loop together into one text that an executor takes: words defined, rule bound."""
 
+import ast
 import inspect
 import re
 from collections.abc import Callable
 from functools import cache
 from typing import Any, Final, Literal
 
+from worker.engine import moments_pass
 from worker.engine.rules import loop, memory, numbers
 from worker.engine.rules.rule import Rule
 
@@ -92,6 +94,17 @@ def compiled_text(rule: Rule, number: NumberType, *, num_settings: int) -> str:
     return _COMPILED.format(number=number) + _body(rule, decorate)
 
 
+def passes_text() -> str:
+    """Return the text of a module that has the passes over the points compiled."""
+    parts = [_COMPILED.format(number="float64"), "import numpy as np\n"]
+    for function, takes in (
+        (moments_pass.sum_pass, "(ROW, ROW, float64, float64)"),
+        (moments_pass.residual_pass, "(ROW, ROW, UniTuple(float64, 5))"),
+    ):
+        parts.append(f"@njit([{takes}], **ENTRY)\n{_bare(function)}")
+    return "\n".join(parts)
+
+
 def _body(rule: Rule, decorate: Callable[[Callable[..., Any]], str] = lambda _: "") -> str:
     """Return the functions in the order of use, the rule's own bound to the loop's names."""
     load = getattr(memory, f"load_{rule.remembers}")
@@ -109,7 +122,10 @@ def _body(rule: Rule, decorate: Callable[[Callable[..., Any]], str] = lambda _: 
 
 def _bare(function: Callable[..., Any]) -> str:
     """Return a function's source without its annotations, whose names the text does not have."""
-    source = inspect.getsource(function)
-    _, _, body = source.partition(':\n    """')
-    names = ", ".join(inspect.signature(function).parameters)
-    return f'def {function.__name__}({names}):\n    """{body}'
+    tree = ast.parse(inspect.getsource(function))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            node.returns = None
+        elif isinstance(node, ast.arg):
+            node.annotation = None
+    return f"{ast.unparse(tree)}\n"
