@@ -31,14 +31,16 @@ _NUMBERS: Final = cast("tuple[NumberType, ...]", get_args(NumberType))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kernel:
-    """The two loops around one rule, compiled for one number type.
+    """The loops around one rule, compiled for one number type.
 
     Attributes:
         advance: As loop.advance.
+        wind: As loop.wind.
         sweep: As loop.sweep.
     """
 
     advance: Callable[..., tuple[int, int, int, int]]
+    wind: Callable[..., None]
     sweep: Callable[..., None]
 
 
@@ -66,7 +68,9 @@ class Kernels:
         kernel = self._loaded.get(stem)
         if kernel is None and self._mark(stem).exists():
             module = _load(self._readable() / f"{stem}.py")
-            kernel = self._loaded[stem] = Kernel(advance=module.advance, sweep=module.sweep)
+            kernel = self._loaded[stem] = Kernel(
+                advance=module.advance, wind=module.wind, sweep=module.sweep
+            )
         return kernel
 
     def load_all(self) -> int:

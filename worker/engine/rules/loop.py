@@ -1,15 +1,16 @@
 """The loop over steps around an update rule, written once like the rules: plain or compiled.
 
 For full batches of the mean squared error the data enter through a few numbers, so that a step
-costs the same for ten points and for ten million. `update`, `factors`, `load` and `store` stand
-for one rule's own; here they are Adam's, in text.py each rule's. Compiled code takes arguments by
+costs the same for ten points and for ten million. `update`, `factors`, `load`, `store`, `tell` and
+`set_to` stand for one rule's own; here they are Adam's, in text.py each rule's. Compiled code takes arguments by
 position, and many of them in tuples:
 
 where: whether the row of `step` has been looked at, step, next step to record.
 course: stops, bowl, hyperparameters, and whether gradients add up.
 state: a and b; the gradient that is never set to zero; the rule's memory of a and b in turn; seen
     and the last batch loss. Nothing of it is changed before the end of `advance`.
-deals: batches, 5 or 0 when every update sees the same; learning rates, 1 or 0 likewise.
+deals: batches, 5 or 0 when every update sees the same; learning rates, 1 or 0 likewise; factors of
+    the updates to come, column by column, where the first of them lie, and the columns' length.
 rows: where step, a, b, loss, excess loss and batch loss of recorded rows go.
 bowl: exact a and b, what a float64 cannot hold of them, deviation of x, mean of x, exact loss,
     largest loss that the run's type can compute.
@@ -23,7 +24,9 @@ batches: five numbers an update, around the exact line: mean and variance of x, 
 import math
 from collections.abc import MutableSequence, Sequence
 
+from worker.engine.rules.memory import load_2 as tell
 from worker.engine.rules.memory import load_3 as load
+from worker.engine.rules.memory import store_2 as set_to
 from worker.engine.rules.memory import store_3 as store
 from worker.engine.rules.numbers import State, real, wide
 from worker.engine.rules.updates import adam as update
@@ -38,7 +41,7 @@ def advance(
     where: tuple[bool, int, int],
     course: tuple[State, State, State, bool],
     state: tuple[Numbers, Numbers, Numbers, Numbers],
-    deals: tuple[Sequence[float], int, Sequence[float], int],
+    deals: tuple[Sequence[float], int, Sequence[float], int, Numbers, int, int],
     rows: Rows,
 ) -> tuple[int, int, int, int]:
     """Make up to `count` looks, each but a first one after an update.
@@ -47,7 +50,8 @@ def advance(
         Updates made, next step to record, rows recorded, and the reason as `judge` gives it.
     """
     (has_begun, step, due), (stops, bowl, settings, keeps) = where, course
-    (line, kept, memory, noted), (batches, batch_width, rates, rate_width) = state, deals
+    line, kept, memory, noted = state
+    batches, batch_width, rates, rate_width, clock, at, ticks = deals
     (a, b), (kept_a, kept_b) = (line[0], line[1]), (kept[0], kept[1])
     memory_a, memory_b = load(memory, 0, 2), load(memory, 1, 2)
     seen, batch_loss = seven(noted), noted[7]
@@ -58,9 +62,8 @@ def advance(
             if keeps:
                 to_a, to_b = kept_a + to_a, kept_b + to_b
                 kept_a, kept_b = to_a, to_b
-            rate = rates[made * rate_width]
+            rate, now = rates[made * rate_width], tell(clock, at + made, ticks)
             made, step, t = made + 1, step + 1, float(step + 1)
-            now = factors(t, settings)
             a, memory_a = update(a, to_a, t, rate, now, memory_a, settings)
             b, memory_b = update(b, to_b, t, rate, now, memory_b, settings)
             error_a, error_b = errors(a, b, bowl)
@@ -83,6 +86,12 @@ def advance(
         noted[place] = seen[place]
     noted[7] = batch_loss
     return step, due, filled, reason
+
+
+def wind(clock: Numbers, first: int, count: int, ticks: int, settings: State) -> None:
+    """Write the factors of `count` updates after the `first`, where `tell` finds them."""
+    for made in range(count):
+        set_to(clock, first + made, ticks, factors(float(first + made + 1), settings))
 
 
 def seven(noted: Numbers) -> State:

@@ -21,6 +21,7 @@ class Rule:
         name: Of the text.
         update: The text.
         factors: What of it depends on the clock alone.
+        num_factors: How many numbers that are.
         remembers: How many numbers a parameter.
         settings: From the hyperparameters of a class to the order of the text.
         start: What is remembered before the first step, from hyperparameters and a learning rate,
@@ -30,6 +31,7 @@ class Rule:
     name: str
     update: Callable[..., updates.Updated]
     factors: Callable[[float, State], State] = updates.no_factors
+    num_factors: int = 1
     remembers: int
     settings: Callable[[Hyperparameters], State]
     start: Callable[[Hyperparameters, Any], tuple[Any, ...]]
@@ -45,6 +47,7 @@ def _adam(*, decoupled: bool | None) -> Rule:
         name="adam",
         update=updates.adam,
         factors=updates.adam_factors,
+        num_factors=2,
         remembers=3,
         settings=lambda given: _floats(
             *given["betas"],
@@ -122,6 +125,7 @@ RULES: Final[dict[str, Rule]] = {
         name="nadam",
         update=updates.nadam,
         factors=updates.nadam_factors,
+        num_factors=3,
         remembers=3,
         settings=lambda given: _floats(
             *given["betas"],
@@ -136,6 +140,7 @@ RULES: Final[dict[str, Rule]] = {
         name="radam",
         update=updates.radam,
         factors=updates.radam_factors,
+        num_factors=3,
         remembers=2,
         settings=lambda given: _floats(
             *given["betas"], given["eps"], given["weight_decay"], given["decoupled_weight_decay"]

@@ -14,6 +14,7 @@ from worker.engine.rules.rule import Rule
 NumberType = Literal["float32", "float64"]
 
 _LOOPS: Final = (
+    loop.wind,
     loop.seven,
     loop.errors,
     loop.gradient,
@@ -55,9 +56,10 @@ _SIGNATURES: Final = {
     types.Tuple((boolean, int64, int64)),
     types.Tuple((UniTuple(float64, 6), UniTuple(float64, 8), UniTuple(float64, {settings}), boolean)),
     types.Tuple((LINE, LINE, LINE, ROW)),
-    types.Tuple((ROW, int64, ROW, int64)),
+    types.Tuple((ROW, int64, ROW, int64, ROW, int64, int64)),
     types.Tuple((int64[::1], ROW, ROW, ROW, ROW, ROW)),
 )""",
+    "wind": "(ROW, int64, int64, int64, UniTuple(float64, {settings}))",
     "sweep": """(
     types.UniTuple(int64, 3),
     types.UniTuple(LINE, 3),
@@ -107,17 +109,26 @@ def passes_text() -> str:
 
 def _body(rule: Rule, decorate: Callable[[Callable[..., Any]], str] = lambda _: "") -> str:
     """Return the functions in the order of use, the rule's own bound to the loop's names."""
-    load = getattr(memory, f"load_{rule.remembers}")
-    store = getattr(memory, f"store_{rule.remembers}")
+    bound = {
+        "factors": rule.factors,
+        "update": rule.update,
+        "load": _sized("load", rule.remembers),
+        "store": _sized("store", rule.remembers),
+        "tell": _sized("load", rule.num_factors),
+        "set_to": _sized("store", rule.num_factors),
+    }
     parts = ["import math\n"]
-    own = (numbers.lerp, rule.factors, rule.update, load, store)
+    own = dict.fromkeys((numbers.lerp, *bound.values()))
     parts += [decorate(function) + _bare(function) for function in own]
-    parts.append(
-        f"factors, update = {rule.factors.__name__}, {rule.update.__name__}\n"
-        f"load, store = {load.__name__}, {store.__name__}\n"
-    )
+    parts += [f"{word} = {function.__name__}" for word, function in bound.items()]
     parts += [decorate(function) + _bare(function) for function in _LOOPS]
     return "\n".join(parts)
+
+
+def _sized(verb: str, count: int) -> Callable[..., Any]:
+    """Return the function of memory.py for so many numbers."""
+    function: Callable[..., Any] = getattr(memory, f"{verb}_{count}")
+    return function
 
 
 def _bare(function: Callable[..., Any]) -> str:
