@@ -215,14 +215,15 @@ def test_gradient_rule_stops_it_too() -> None:
     assert says.gradient_norm == pytest.approx(said.gradient_norm)
 
 
-def test_a_rate_beyond_the_floats_is_a_divergence() -> None:
+@pytest.mark.parametrize("optimizer", ["Adam", "Adamax", "SGD"])
+def test_a_rate_beyond_the_floats_is_a_divergence(optimizer: str) -> None:
     cyclic = {"name": "CyclicLR", "base_lr": 0.1, "max_lr": 1.0, "mode": "exp_range", "gamma": 1e30}
-    _, plain, ours = both(data="classic", scheduler=cyclic, optimizer="Adam", steps=100)
+    _, plain, ours = both(data="classic", scheduler=cyclic, optimizer=optimizer, steps=100)
 
-    # The fused form goes on with a rate of inf, which the plain one cannot: 0 * inf is NaN.
-    assert not math.isfinite(plain.a[-1])
-    assert not math.isfinite(ours.a[-1])
-    assert list(ours.step) == list(plain.step)
+    assert not math.isfinite(plain.loss[-1])
+    assert not math.isfinite(ours.loss[-1])
+    # Where the plain Adam's powers raise, its fused form goes on with inf for some steps.
+    assert optimizer == "Adam" or list(ours.step) == list(plain.step)
 
 
 @pytest.mark.parametrize("loss", ["l1", "huber", "smooth_l1"])

@@ -54,7 +54,7 @@ def installed() -> Passes | None:
     return _installed[0] if _installed else None
 
 
-def sum_pass(x: Floats64, y: Floats64, middle_x: float, middle_y: float) -> Floats64:  # noqa: PLR0915  # one loop body that a compiler turns into vectors
+def sum_pass(x: Floats64, y: Floats64, middle_x: float, middle_y: float) -> Floats64:
     """Return the sums of dx, dy, dx^2, dy^2, dx dy with dx = x - middle_x, dy = y - middle_y.
 
     D. E. Knuth, "The Art of Computer Programming", volume 2, 1969, section 4.2.2 (sum and its
@@ -70,72 +70,40 @@ def sum_pass(x: Floats64, y: Floats64, middle_x: float, middle_y: float) -> Floa
     Returns:
         Shape (10, 64): five rows of sums, then five of what their rounding lost; 64 lanes.
     """
-    rows = np.zeros((10, 64))
+    sums, lost = np.zeros((5, 64)), np.zeros((5, 64))
+    terms, lows = np.empty((5, 64)), np.empty((5, 64))
     count = x.shape[0]
     for start in range(0, count, 64):
         width = min(64, count - start)
         for lane in range(width):
-            u = x[start + lane]
-            v = y[start + lane]
-            # Deviations, each with the error of its rounding.
-            dx = u - middle_x
-            of_middle = dx - u
-            dx_low = (u - (dx - of_middle)) - (middle_x + of_middle)
-            dy = v - middle_y
-            of_middle = dy - v
-            dy_low = (v - (dy - of_middle)) - (middle_y + of_middle)
+            u, v = x[start + lane], y[start + lane]
+            dx, dy = u - middle_x, v - middle_y
+            of_x, of_y = dx - u, dy - v
+            dx_low = (u - (dx - of_x)) - (middle_x + of_x)
+            dy_low = (v - (dy - of_y)) - (middle_y + of_y)
             # Halves of 26 bits, whose products are exact.
-            big = dx * 134217729.0
-            dx_head = big - (big - dx)
-            dx_tail = dx - dx_head
-            big = dy * 134217729.0
-            dy_head = big - (big - dy)
-            dy_tail = dy - dy_head
-            # The sum of dx.
-            old = rows[0, lane]
-            new = old + dx
-            of_term = new - old
-            rows[5, lane] += ((old - (new - of_term)) + (dx - of_term)) + dx_low
-            rows[0, lane] = new
-            # The sum of dy.
-            old = rows[1, lane]
-            new = old + dy
-            of_term = new - old
-            rows[6, lane] += ((old - (new - of_term)) + (dy - of_term)) + dy_low
-            rows[1, lane] = new
-            # The sum of dx^2.
-            product = dx * dx
-            low = ((dx_head * dx_head - product) + 2.0 * dx_head * dx_tail) + dx_tail * dx_tail
-            old = rows[2, lane]
-            new = old + product
-            of_term = new - old
-            rows[7, lane] += ((old - (new - of_term)) + (product - of_term)) + (
-                low + 2.0 * dx * dx_low
+            big_x, big_y = dx * 134217729.0, dy * 134217729.0
+            head_x, head_y = big_x - (big_x - dx), big_y - (big_y - dy)
+            tail_x, tail_y = dx - head_x, dy - head_y
+            xx, yy, xy = dx * dx, dy * dy, dx * dy
+            low_xx = ((head_x * head_x - xx) + 2.0 * head_x * tail_x) + tail_x * tail_x
+            low_yy = ((head_y * head_y - yy) + 2.0 * head_y * tail_y) + tail_y * tail_y
+            low_xy = ((head_x * head_y - xy) + (head_x * tail_y + tail_x * head_y)) + (
+                tail_x * tail_y
             )
-            rows[2, lane] = new
-            # The sum of dy^2.
-            product = dy * dy
-            low = ((dy_head * dy_head - product) + 2.0 * dy_head * dy_tail) + dy_tail * dy_tail
-            old = rows[3, lane]
-            new = old + product
-            of_term = new - old
-            rows[8, lane] += ((old - (new - of_term)) + (product - of_term)) + (
-                low + 2.0 * dy * dy_low
-            )
-            rows[3, lane] = new
-            # The sum of dx dy.
-            product = dx * dy
-            low = (
-                (dx_head * dy_head - product) + (dx_head * dy_tail + dx_tail * dy_head)
-            ) + dx_tail * dy_tail
-            old = rows[4, lane]
-            new = old + product
-            of_term = new - old
-            rows[9, lane] += ((old - (new - of_term)) + (product - of_term)) + (
-                low + (dx * dy_low + dx_low * dy)
-            )
-            rows[4, lane] = new
-    return rows
+            terms[0, lane], lows[0, lane] = dx, dx_low
+            terms[1, lane], lows[1, lane] = dy, dy_low
+            terms[2, lane], lows[2, lane] = xx, low_xx + 2.0 * dx * dx_low
+            terms[3, lane], lows[3, lane] = yy, low_yy + 2.0 * dy * dy_low
+            terms[4, lane], lows[4, lane] = xy, low_xy + (dx * dy_low + dx_low * dy)
+        for row in range(5):
+            for lane in range(width):
+                old, term = sums[row, lane], terms[row, lane]
+                new = old + term
+                of_term = new - old
+                lost[row, lane] += ((old - (new - of_term)) + (term - of_term)) + lows[row, lane]
+                sums[row, lane] = new
+    return np.concatenate((sums, lost))
 
 
 def residual_pass(

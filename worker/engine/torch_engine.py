@@ -12,8 +12,8 @@ from app.domain.result import EngineUsed, Exact, Problem, StopReason
 from app.domain.spec import ComparisonSpec, FitSpec, run_specs
 from worker.engine.choose import combine
 from worker.engine.faults import find_device, translated
-from worker.engine.problem import load
 from worker.engine.rules.kernels import Kernels
+from worker.engine.task_cache import TaskCache
 from worker.engine.tiers import TieredRun
 
 
@@ -55,11 +55,12 @@ class TorchEngine:
     ) -> None:
         self._kernels = kernels
         self._clock = clock
+        self._tasks = TaskCache()
 
     def prepare(
         self, spec: FitSpec | ComparisonSpec, *, columns: Columns | None, device: str
     ) -> Prepared:
-        """Load or draw the data, solve it exactly, and try the engines.
+        """Load or draw the data and solve it exactly, or find it done; then try the engines.
 
         Args:
             spec: What to run.
@@ -71,7 +72,7 @@ class TorchEngine:
         """
         found = find_device(device)
         with translated(found):
-            task = load(spec, columns=columns, device=found)
+            task = self._tasks.load(spec, columns=columns, device=found)
             runs = tuple(
                 TieredRun(
                     fit,
