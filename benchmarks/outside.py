@@ -63,7 +63,11 @@ class _TimedRun:
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401  # as the run has it
         found = getattr(self._run, name)
         if name in ("result", "snapshot", "resume"):
-            return lambda *given: self._watch.timed(lambda: found(*given))
+
+            def timed(*given: Any) -> Any:  # noqa: ANN401  # as the run has it
+                return self._watch.timed(lambda: found(*given))
+
+            return timed
         return found
 
     def blocks(self, breathe: Callable[[], None] = lambda: None) -> Iterator[Block]:

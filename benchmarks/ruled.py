@@ -11,7 +11,7 @@ from worker.engine.rules.executors import Compiled, Executor, Interpreted
 from worker.engine.rules.kernels import Kernel, Kernels
 from worker.engine.rules.lanes import run_lanes
 from worker.engine.rules.rule import RULES
-from worker.engine.rules.run import RulesRun
+from worker.engine.rules.run import RulesRun, bowl_of
 
 
 @cache
@@ -40,7 +40,7 @@ def load_kernel(optimizer: str) -> Kernel:
 
 def make_compiled(optimizer: str) -> Executor:
     """Return what runs a class's rule as machine code."""
-    return Compiled(load_kernel(optimizer), "float64")
+    return Compiled(RULES[optimizer], load_kernel(optimizer), "float64")
 
 
 def make_interpreted(optimizer: str) -> Executor:
@@ -71,7 +71,7 @@ def sweep(
         rule,
         load_kernel("Adam"),
         number="float64",
-        bowl=_bowl_of(problem),
+        bowl=bowl_of(problem.task),
         hyperparameters=problem.spec.optimizer.hyperparameters,
         starts_a=a,
         starts_b=b,
@@ -79,19 +79,4 @@ def sweep(
         steps=losses.shape[0] - 1,
         losses=losses[1:],
         threads=threads,
-    )
-
-
-def _bowl_of(problem: Problem) -> tuple[float, ...]:
-    """Return the bowl in the order of worker.engine.rules.loop."""
-    bowl = problem.task.bowl
-    return (
-        bowl.exact.a,
-        bowl.exact.b,
-        bowl.remainder_a,
-        bowl.remainder_b,
-        bowl.deviation_x,
-        bowl.problem.mean_x,
-        bowl.exact.loss,
-        sys.float_info.max / bowl.problem.points,
     )

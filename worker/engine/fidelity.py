@@ -47,3 +47,20 @@ def spread_of(task: Task) -> Callable[[float, float], float]:
         return squares + 2.0 * (a * b * x_mean + a * product + b * y_mean)
 
     return spread
+
+
+def stillness_of(task: Task) -> float:
+    """Return the excess loss below which every residual of the plain loop rounds to zero.
+
+    Only where some line goes through all points: fl(fl(a x) + b) is y itself once the line is
+    nearer than a quarter of eps |y| everywhere, so loss and gradient are exactly 0, and the loop
+    stands still. 0 on any other data, where residuals never vanish.
+
+    Args:
+        task: Its points are looked at once, here.
+    """
+    if task.bowl.exact.loss != 0.0:
+        return 0.0
+    eps = torch.finfo(task.y.dtype).eps
+    smallest = eps / 4.0 * float(task.y.abs().min())
+    return smallest * smallest

@@ -16,6 +16,7 @@ from app.domain.result import StopReason
 from app.domain.spec import FitSpec
 from worker.engine.batch_moments import BatchMoments
 from worker.engine.exact import Bowl
+from worker.engine.fidelity import stillness_of
 from worker.engine.parameters import gradient_parts, move_line
 from worker.engine.problem import DTYPES, Task
 from worker.engine.torch_run import TorchRun
@@ -76,6 +77,7 @@ class MomentsRun(TorchRun):
         # The plain loop adds up its squares before it divides: the sum becomes inf first.
         self._largest_loss = largest / count
         self._largest_batch_loss = largest / (count if size is None else size)
+        self._still = stillness_of(task)
         self._rounded = _Pair([torch.zeros(2, dtype=DTYPES[spec.dtype])])
         self._line = _Pair(self._net.parameters())
 
@@ -139,8 +141,11 @@ class MomentsRun(TorchRun):
 
     def _on_all_points(self, a: float, b: float) -> Evaluation:
         bowl = self._task.bowl
+        excess = bowl.excess(a, b)
+        if excess < self._still:
+            return 0.0, 0.0, 0.0
         by_a, by_b = _slope_of_bowl(bowl, a, b)
-        loss = bowl.exact.loss + bowl.excess(a, b)
+        loss = bowl.exact.loss + excess
         return self._round_loss(loss, self._largest_loss), by_a, by_b
 
     def _on_next_of(self, batches: BatchMoments) -> Callable[[float, float], Evaluation]:
@@ -166,7 +171,9 @@ class MomentsRun(TorchRun):
         excess = bowl.excess(a, b)
         return Row(
             step=step,
-            loss=self._round_loss(bowl.exact.loss + excess, self._largest_loss),
+            loss=0.0
+            if excess < self._still
+            else self._round_loss(bowl.exact.loss + excess, self._largest_loss),
             excess_loss=excess,
             a=a,
             b=b,

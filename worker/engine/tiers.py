@@ -150,7 +150,7 @@ class TieredRun:
         return (
             Interpreted(rule, self._fit.dtype)
             if kernel is None
-            else Compiled(kernel, self._fit.dtype)
+            else Compiled(rule, kernel, self._fit.dtype)
         )
 
     def _judge(self) -> None:

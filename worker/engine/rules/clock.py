@@ -1,7 +1,7 @@
 """What of a rule depends on the step's number alone, computed once for all runs of a process."""
 
 from collections import OrderedDict
-from collections.abc import Callable, MutableSequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ Wind = Callable[[Any, int, int, int, tuple[float, ...]], None]
 
 @dataclass(slots=True)
 class _Table:
-    numbers: MutableSequence[float]
+    numbers: Any
     filled: int = 0
 
 
@@ -27,13 +27,13 @@ class Clock:
         make: Returns so many numbers to write into.
     """
 
-    def __init__(self, make: Callable[[int], MutableSequence[float]]) -> None:
+    def __init__(self, make: Callable[[int], Any]) -> None:
         self._make = make
         self._tables = OrderedDict[tuple[Any, ...], _Table]()
 
     def deal(
         self, key: tuple[Any, ...], step: int, count: int, *, wind: Wind, num_factors: int
-    ) -> tuple[MutableSequence[float], int, int]:
+    ) -> tuple[Any, int, int]:
         """Return factors, where those of the first update lie, and the length of a column.
 
         Args:

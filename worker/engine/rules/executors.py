@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 
+from worker.engine.rules.clock import Clock
 from worker.engine.rules.kernels import Kernel
 from worker.engine.rules.rule import Rule
 from worker.engine.rules.text import NumberType, plain_text, scalar_text
@@ -95,15 +96,21 @@ class Executor(Protocol):
         ...
 
 
+_COMPILED_CLOCK: Final = Clock(np.empty)
+_PLAIN_CLOCK: Final = Clock(lambda count: [0.0] * count)
+
+
 class Compiled:
     """Machine code.
 
     Args:
-        kernel: Of the rule and the number type.
+        rule: What to run.
+        kernel: The rule, compiled for the number type.
         number: The run's type.
     """
 
-    def __init__(self, kernel: Kernel, number: NumberType) -> None:
+    def __init__(self, rule: Rule, kernel: Kernel, number: NumberType) -> None:
+        self._rule = rule
         self._kernel = kernel
         self._dtype = np.dtype(number)
 
@@ -136,6 +143,13 @@ class Compiled:
                 batch_width,
                 np.asarray(rates, np.float64),
                 rate_width,
+                *_COMPILED_CLOCK.deal(
+                    (self._rule.name, course.settings),
+                    standing.step,
+                    updates_of(count, standing),
+                    wind=self._kernel.wind,
+                    num_factors=self._rule.num_factors,
+                ),
             ),
             (steps, *columns),
         )
@@ -164,9 +178,12 @@ class Interpreted:
     """
 
     def __init__(self, rule: Rule, number: NumberType) -> None:
+        self._rule = rule
         self._scalar: type[Any] = np.float32 if number == "float32" else np.float64
         self._careful = _define(scalar_text(rule, number))
-        self._quick = _define(plain_text(rule)) if number == "float64" else None
+        # Only float64 has numbers of Python's own; whatever the type, factors are float64.
+        self._plain = _define(plain_text(rule))
+        self._is_float64 = number == "float64"
 
     def advance(
         self,
@@ -180,16 +197,29 @@ class Interpreted:
         rate_width: int,
     ) -> Stretch:
         """Make up to `count` looks."""
+        clock = _PLAIN_CLOCK.deal(
+            (self._rule.name, course.settings),
+            standing.step,
+            updates_of(count, standing),
+            wind=self._plain["wind"],
+            num_factors=self._rule.num_factors,
+        )
         flat = np.asarray(batches, np.float64).reshape(-1).tolist()
-        rest = (course, flat, batch_width, rates, rate_width)
-        if self._quick is not None:
+        deals = (flat, batch_width, rates, rate_width, *clock)
+        if self._is_float64:
             try:
-                return _interpret(self._quick, float, count, standing, *rest)
+                return _interpret(self._plain["advance"], float, count, standing, course, deals)
             except (ArithmeticError, ValueError):
                 # Python raises where a float64 becomes inf or NaN; nothing has been changed.
                 pass
         with np.errstate(all="ignore"):
-            return _interpret(self._careful, self._scalar, count, standing, *rest)
+            advance = self._careful["advance"]
+            return _interpret(advance, self._scalar, count, standing, course, deals)
+
+
+def updates_of(count: int, standing: Standing) -> int:
+    """Return how many updates so many looks need: the first look at a start needs none."""
+    return count if standing.has_begun else count - 1
 
 
 def _interpret(
@@ -198,10 +228,7 @@ def _interpret(
     count: int,
     standing: Standing,
     course: Course,
-    batches: Sequence[float],
-    batch_width: int,
-    rates: Sequence[float],
-    rate_width: int,
+    deals: tuple[Any, ...],
 ) -> Stretch:
     most = course.most_rows(count)
     steps = [0] * most
@@ -216,7 +243,7 @@ def _interpret(
         (standing.has_begun, standing.step, standing.due),
         (course.stops, course.bowl, course.settings, course.keeps),
         (line, kept, memory, noted),
-        (batches, batch_width, rates, rate_width),
+        deals,
         (steps, *columns),
     )
     return Stretch(
@@ -237,9 +264,8 @@ def _interpret(
 
 
 @cache
-def _define(text: str) -> Callable[..., tuple[int, int, int, int]]:
-    """Return the loop that a text defines."""
+def _define(text: str) -> dict[str, Any]:
+    """Return the functions that a text defines, by name."""
     words: dict[str, Any] = {}
     exec(compile(text, "<rule>", "exec"), words)  # noqa: S102  # our own text, see text.py
-    advance: Callable[..., tuple[int, int, int, int]] = words["advance"]
-    return advance
+    return words

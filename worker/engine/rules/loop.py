@@ -13,7 +13,8 @@ deals: batches, 5 or 0 when every update sees the same; learning rates, 1 or 0 l
     the updates to come, column by column, where the first of them lie, and the columns' length.
 rows: where step, a, b, loss, excess loss and batch loss of recorded rows go.
 bowl: exact a and b, what a float64 cannot hold of them, deviation of x, mean of x, exact loss,
-    largest loss that the run's type can compute.
+    largest loss that the run's type can compute, excess loss below which every residual of the
+    plain loop rounds to zero.
 stops: last step, stride of recording, patience, loss_below, gradient_below, tolerance.
 seen: best loss, its step, a, b and batch loss; first step within tolerance, -1 for none; the excess
     loss that counts as such.
@@ -56,9 +57,12 @@ def advance(
     memory_a, memory_b = load(memory, 0, 2), load(memory, 1, 2)
     seen, batch_loss = seven(noted), noted[7]
     (error_a, error_b), filled, made, reason = errors(a, b, bowl), 0, 0, 0
+    loss, excess = losses(error_a, error_b, bowl)
     for _ in range(count):
         if has_begun:
             to_a, to_b, batch_loss = gradient(error_a, error_b, batches, made * batch_width)
+            if excess < bowl[8]:
+                to_a, to_b = real(0.0), real(0.0)
             if keeps:
                 to_a, to_b = kept_a + to_a, kept_b + to_b
                 kept_a, kept_b = to_a, to_b
@@ -125,6 +129,8 @@ def losses(error_a: float, error_b: float, bowl: State) -> tuple[float, float]:
     # The plain loop adds up all squares before it divides, so it overflows before the mean does.
     if loss > bowl[7]:
         loss = math.inf
+    if excess < bowl[8]:
+        loss = 0.0
     return loss, excess
 
 
@@ -201,6 +207,8 @@ def sweep(
             error_a, error_b = errors(a[lane], b[lane], bowl)
             tilt = bowl[4] * error_a
             shift = error_a * bowl[5] + error_b
+            if tilt * tilt + shift * shift < bowl[8]:
+                tilt, shift = 0.0, 0.0
             to_a, to_b = real(2.0 * (bowl[4] * tilt + bowl[5] * shift)), real(2.0 * shift)
             state = load(memory, lane, 2 * width)
             a[lane], state = update(a[lane], to_a, t, rates[lane], now, state, settings)

@@ -36,3 +36,16 @@ def store_3(memory: MutableSequence[float], at: int, width: int, state: State) -
     memory[at] = state[0]
     memory[at + width] = state[1]
     memory[at + 2 * width] = state[2]
+
+
+def load_4(memory: MutableSequence[float], at: int, width: int) -> State:
+    """Return four remembered numbers."""
+    return memory[at], memory[at + width], memory[at + 2 * width], memory[at + 3 * width]
+
+
+def store_4(memory: MutableSequence[float], at: int, width: int, state: State) -> None:
+    """Put them back."""
+    memory[at] = state[0]
+    memory[at + width] = state[1]
+    memory[at + 2 * width] = state[2]
+    memory[at + 3 * width] = state[3]

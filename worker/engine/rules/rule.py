@@ -125,7 +125,7 @@ RULES: Final[dict[str, Rule]] = {
         name="nadam",
         update=updates.nadam,
         factors=updates.nadam_factors,
-        num_factors=3,
+        num_factors=4,
         remembers=3,
         settings=lambda given: _floats(
             *given["betas"],

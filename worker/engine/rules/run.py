@@ -16,6 +16,7 @@ from app.domain.spec import FitSpec
 from worker.contract import Block
 from worker.engine import checkpoint
 from worker.engine.batch_moments import BatchMoments
+from worker.engine.fidelity import stillness_of
 from worker.engine.optimizers import resolve_lr
 from worker.engine.problem import Task
 from worker.engine.report import report
@@ -82,7 +83,7 @@ class RulesRun:
         given = spec.optimizer.hyperparameters
         self._course = Course(
             stops=_stops(spec),
-            bowl=_bowl(task, spec.dtype),
+            bowl=bowl_of(task),
             settings=rule.settings(given),
             keeps=not spec.zero_grad,
         )
@@ -291,10 +292,9 @@ def _stops(spec: FitSpec) -> tuple[float, ...]:
     )
 
 
-def _bowl(task: Task, dtype: str) -> tuple[float, ...]:
-    """Return the exact answer and its surroundings in loop.advance's order."""
+def bowl_of(task: Task) -> tuple[float, ...]:
+    """Return the exact answer and its surroundings in loop.py's order."""
     bowl = task.bowl
-    largest = float(torch.finfo(getattr(torch, dtype)).max)
     return (
         bowl.exact.a,
         bowl.exact.b,
@@ -303,22 +303,26 @@ def _bowl(task: Task, dtype: str) -> tuple[float, ...]:
         bowl.deviation_x,
         bowl.problem.mean_x,
         bowl.exact.loss,
-        largest / bowl.problem.points,
+        torch.finfo(task.x.dtype).max / bowl.problem.points,
+        stillness_of(task),
     )
 
 
 def loss_of(bowl: tuple[float, ...], a: float, b: float, *, dtype: torch.dtype) -> float:
     """Return the loss of a line as the loop does: in the run's type, inf where squares overflow."""
-    exact_a, exact_b, rest_a, rest_b, deviation, mean_x, floor, most = bowl
+    exact_a, exact_b, rest_a, rest_b, deviation, mean_x, floor, most, still = bowl
     error_a = (a - exact_a) - rest_a
     tilt = deviation * error_a
     shift = error_a * mean_x + ((b - exact_b) - rest_b)
-    loss = torch.tensor(floor + (tilt * tilt + shift * shift), dtype=dtype).item()
+    excess = tilt * tilt + shift * shift
+    if excess < still:
+        return 0.0
+    loss = torch.tensor(floor + excess, dtype=dtype).item()
     return math.inf if loss > most else loss
 
 
 def _gradient_norm(bowl: tuple[float, ...], a: float, b: float) -> float:
-    exact_a, exact_b, rest_a, rest_b, deviation, mean_x, _, _ = bowl
+    exact_a, exact_b, rest_a, rest_b, deviation, mean_x, *_ = bowl
     error_a = (a - exact_a) - rest_a
     shift = error_a * mean_x + ((b - exact_b) - rest_b)
     return math.hypot(2.0 * (deviation * (deviation * error_a) + mean_x * shift), 2.0 * shift)

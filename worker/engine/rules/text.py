@@ -26,17 +26,20 @@ _LOOPS: Final = (
     loop.sweep,
 )
 
-_SCALARS: Final = """
-from numpy import {number} as real, float32 as _single, sqrt as root
-wide = float
+_SINGLE: Final = """
+from array import array
+_cell = array("f", (0.0,))
 def single(value):
-    return float(_single(value))
+    _cell[0] = value
+    return _cell[0]
+"""
+_SCALARS: Final = """
+from numpy import {number} as real, sqrt as root
+wide = float
+
 """
 _PLAIN: Final = """
 from math import sqrt as root
-from numpy import float32 as _single
-def single(value):
-    return float(_single(value))
 """
 _COMPILED: Final = """
 from math import sqrt as root
@@ -54,7 +57,7 @@ _SIGNATURES: Final = {
     "advance": """(
     int64,
     types.Tuple((boolean, int64, int64)),
-    types.Tuple((UniTuple(float64, 6), UniTuple(float64, 8), UniTuple(float64, {settings}), boolean)),
+    types.Tuple((UniTuple(float64, 6), UniTuple(float64, 9), UniTuple(float64, {settings}), boolean)),
     types.Tuple((LINE, LINE, LINE, ROW)),
     types.Tuple((ROW, int64, ROW, int64, ROW, int64, int64)),
     types.Tuple((int64[::1], ROW, ROW, ROW, ROW, ROW)),
@@ -64,7 +67,7 @@ _SIGNATURES: Final = {
     types.UniTuple(int64, 3),
     types.UniTuple(LINE, 3),
     ROW,
-    UniTuple(float64, 8),
+    UniTuple(float64, 9),
     UniTuple(float64, {settings}),
     types.Tuple((ROW, boolean, int64, int64)),
 )""",
@@ -74,14 +77,14 @@ _SIGNATURES: Final = {
 @cache
 def plain_text(rule: Rule) -> str:
     """Return the text for float64 on Python's own floats, where rounding is nothing to do."""
-    text = _PLAIN + _body(rule)
+    text = _SINGLE + _PLAIN + _body(rule)
     return re.sub(r"\b(real|wide)\(", "(", text)
 
 
 @cache
 def scalar_text(rule: Rule, number: NumberType) -> str:
     """Return the text on NumPy's scalars: any number type, and no division raises."""
-    return _SCALARS.format(number=number) + _body(rule)
+    return _SINGLE + _SCALARS.format(number=number) + _body(rule)
 
 
 def compiled_text(rule: Rule, number: NumberType, *, num_settings: int) -> str:
@@ -109,7 +112,7 @@ def passes_text() -> str:
 
 def _body(rule: Rule, decorate: Callable[[Callable[..., Any]], str] = lambda _: "") -> str:
     """Return the functions in the order of use, the rule's own bound to the loop's names."""
-    bound = {
+    bound: dict[str, Callable[..., Any]] = {
         "factors": rule.factors,
         "update": rule.update,
         "load": _sized("load", rule.remembers),
@@ -118,7 +121,7 @@ def _body(rule: Rule, decorate: Callable[[Callable[..., Any]], str] = lambda _: 
         "set_to": _sized("store", rule.num_factors),
     }
     parts = ["import math\n"]
-    own = dict.fromkeys((numbers.lerp, *bound.values()))
+    own: dict[Callable[..., Any], None] = dict.fromkeys((numbers.lerp, *bound.values()))
     parts += [decorate(function) + _bare(function) for function in own]
     parts += [f"{word} = {function.__name__}" for word, function in bound.items()]
     parts += [decorate(function) + _bare(function) for function in _LOOPS]

@@ -166,11 +166,11 @@ def adamax(
 
 
 def nadam_factors(t: float, settings: State) -> State:
-    """Return the second bias correction, and the momentum of this step and of the next."""
+    """Return the second bias correction, the momenta of this step and the next, this one in float32."""
     beta1, beta2, momentum_decay = settings[0], settings[1], settings[4]
     now = beta1 * (1.0 - 0.5 * 0.96 ** (t * momentum_decay))
     then = beta1 * (1.0 - 0.5 * 0.96 ** ((t + 1.0) * momentum_decay))
-    return 1.0 - beta2**t, now, then
+    return 1.0 - beta2**t, now, then, single(now)
 
 
 def nadam(
@@ -178,14 +178,14 @@ def nadam(
 ) -> Updated:
     """NAdam; the product of all momenta is kept in float32."""
     first, second, product = memory
-    correction, now, then = factors
+    correction, now, then, rounded = factors
     beta1, beta2, eps, weight_decay, _, decoupled = settings
     if weight_decay != 0.0:
         if decoupled != 0.0:
             p = p * real(1.0 - lr * weight_decay)
         else:
             g = g + real(weight_decay) * p
-    product = real(single(wide(product) * single(now)))
+    product = real(single(wide(product) * rounded))
     all_momenta = wide(product)
     first = lerp(first, g, real(1.0 - beta1))
     second = second * real(beta2) + real(1.0 - beta2) * g * g
