@@ -243,11 +243,8 @@ class RunStore:
         if not status.is_terminal:
             raise ValueError(f"a job cannot end as {status}")
         fields = _described(claim, description)
-        if outcome is not None:
-            fields["outcome"] = outcome.model_dump_json()
-        if error is not None:
-            fields["error"] = error.model_dump_json()
-        data = fields.get("error", "{}")
+        found = {"outcome": outcome, "error": error}
+        fields |= {name: part.model_dump_json() for name, part in found.items() if part is not None}
         kept = _flat({} if checkpoint is None else encode_checkpoint(checkpoint))
         run = self._written.run if last is None else last.run
         block, entry = _pack(() if last is None else last.rows)
@@ -258,7 +255,7 @@ class RunStore:
             run,
             self._written.by(claim, run=run),
             *self._times,
-            data,
+            fields.get("error", "{}"),
             entry or "",
             block,
             "" if last is None else last.progress.model_dump_json(),
