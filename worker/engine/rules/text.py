@@ -49,6 +49,9 @@ ROW, LINE = float64[::1], real[::1]
 @njit(**INLINE)
 def single(value):
     return float64(float32(value))
+@njit(**INLINE)
+def power(base, exponent):
+    return base**exponent
 """
 _SIGNATURES: Final = {
     "advance": """(
@@ -74,14 +77,14 @@ _SIGNATURES: Final = {
 @cache
 def plain_text(rule: Rule) -> str:
     """Return the text for float64 on Python's own floats, where rounding is nothing to do."""
-    text = _PLAIN + _body(rule)
+    text = _PLAIN + _bare(numbers.power) + _body(rule)
     return re.sub(r"\b(real|wide)\(", "(", text)
 
 
 @cache
 def scalar_text(rule: Rule, number: NumberType) -> str:
     """Return the text on NumPy's scalars: any number type, and no division raises."""
-    return _SCALARS.format(number=number) + _body(rule)
+    return _SCALARS.format(number=number) + _bare(numbers.power) + _body(rule)
 
 
 def compiled_text(rule: Rule, number: NumberType, *, num_settings: int) -> str:
