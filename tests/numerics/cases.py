@@ -47,7 +47,7 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
 }
 """All settings that a rule has a branch for, the defaults first."""
 
-SMALL, LARGE = {"float32": 1e-18, "float64": 1e-150}, {"float32": 1e18, "float64": 1e149}
+SMALL, LARGE = {"float32": 1e-15, "float64": 1e-150}, {"float32": 1e18, "float64": 1e149}
 """Scales whose squares are still numbers of the type."""
 
 

@@ -90,6 +90,7 @@ def words_for(number: str) -> dict[str, Any]:
         "math": math,
         "real": lambda value: kind(float(value)),
         "wide": float,
+        "power": math.pow,
         "single": lambda value: float(np.float32(value)),
         "root": lambda value: value.root(),
     }
