@@ -143,13 +143,7 @@ class Compiled:
                 batch_width,
                 np.asarray(rates, np.float64),
                 rate_width,
-                *_COMPILED_CLOCK.deal(
-                    (self._rule.name, course.settings),
-                    standing.step,
-                    updates_of(count, standing),
-                    wind=self._kernel.wind,
-                    num_factors=self._rule.num_factors,
-                ),
+                *self._clock(count, standing, course),
             ),
             (steps, *columns),
         )
@@ -166,6 +160,15 @@ class Compiled:
             reason=reason,
             steps=array("q", steps[:rows].tobytes()),
             columns=tuple(array("d", column[:rows].tobytes()) for column in columns),
+        )
+
+    def _clock(self, count: int, standing: Standing, course: Course) -> tuple[Any, int, int]:
+        return _COMPILED_CLOCK.deal(
+            (self._rule.name, course.settings),
+            standing.step,
+            updates_of(count, standing),
+            wind=self._kernel.wind,
+            num_factors=self._rule.num_factors,
         )
 
 

@@ -57,12 +57,11 @@ def advance(
     memory_a, memory_b = load(memory, 0, 2), load(memory, 1, 2)
     seen, batch_loss = seven(noted), noted[7]
     (error_a, error_b), filled, made, reason = errors(a, b, bowl), 0, 0, 0
-    loss, excess = losses(error_a, error_b, bowl)
+    _, excess = losses(error_a, error_b, bowl)
     for _ in range(count):
         if has_begun:
-            to_a, to_b, batch_loss = gradient(error_a, error_b, batches, made * batch_width)
-            if excess < bowl[8]:
-                to_a, to_b = real(0.0), real(0.0)
+            is_still, now_at = excess < bowl[8], made * batch_width
+            to_a, to_b, batch_loss = gradient(error_a, error_b, is_still, batches, now_at)
             if keeps:
                 to_a, to_b = kept_a + to_a, kept_b + to_b
                 kept_a, kept_b = to_a, to_b
@@ -71,24 +70,19 @@ def advance(
             a, memory_a = update(a, to_a, t, rate, now, memory_a, settings)
             b, memory_b = update(b, to_b, t, rate, now, memory_b, settings)
             error_a, error_b = errors(a, b, bowl)
-        has_begun = True
-        loss, excess = losses(error_a, error_b, bowl)
+        has_begun, (loss, excess) = True, losses(error_a, error_b, bowl)
         slope = steepness(error_a, error_b, bowl) if stops[4] > 0.0 else 0.0
         row = (wide(a), wide(b), loss, excess, batch_loss)
         seen, reason = judge(seen, step, row, slope, stops)
         if step == due or reason > 0:
             put(rows, filled, step, row)
-            filled += 1
-        if step == due:
-            due += int(stops[1])
+            filled, due = filled + 1, due + int(stops[1]) if step == due else due
         if reason > 0:
             break
     line[0], line[1], kept[0], kept[1] = a, b, kept_a, kept_b
     store(memory, 0, 2, memory_a)
     store(memory, 1, 2, memory_b)
-    for place in range(7):
-        noted[place] = seen[place]
-    noted[7] = batch_loss
+    note(noted, seen, batch_loss)
     return step, due, filled, reason
 
 
@@ -103,15 +97,24 @@ def seven(noted: Numbers) -> State:
     return noted[0], noted[1], noted[2], noted[3], noted[4], noted[5], noted[6]
 
 
+def note(noted: Numbers, seen: State, batch_loss: float) -> None:
+    """Put them back, and the last batch loss behind them."""
+    for place in range(7):
+        noted[place] = seen[place]
+    noted[7] = batch_loss
+
+
 def errors(a: float, b: float, bowl: State) -> tuple[float, float]:
     """Return how far a line is from the exact one, without cancellation near it."""
     return (wide(a) - bowl[0]) - bowl[2], (wide(b) - bowl[1]) - bowl[3]
 
 
 def gradient(
-    error_a: float, error_b: float, batches: Sequence[float], at: int
+    error_a: float, error_b: float, is_still: bool, batches: Sequence[float], at: int
 ) -> tuple[float, float, float]:
     """Return the gradient on a batch in the run's type, and the batch's loss."""
+    if is_still:
+        return real(0.0), real(0.0), 0.0
     mean, variance, offset = batches[at], batches[at + 1], batches[at + 2]
     covariance, scatter = batches[at + 3], batches[at + 4]
     shift = error_a * mean + error_b + offset

@@ -30,6 +30,14 @@ def root(value: float) -> float:
     return math.sqrt(value)
 
 
+def power(base: float, exponent: float) -> float:
+    """Return a power in float64, inf where Python's own would raise."""
+    try:
+        return float(base**exponent)
+    except OverflowError:
+        return math.inf
+
+
 def lerp(start: float, end: float, weight: float) -> float:
     """Return start + weight (end - start) as Tensor.lerp_ rounds it."""
     if weight < 0.5:  # noqa: PLR2004  # torch's own border, with both of its formulas

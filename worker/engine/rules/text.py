@@ -16,6 +16,7 @@ NumberType = Literal["float32", "float64"]
 _LOOPS: Final = (
     loop.wind,
     loop.seven,
+    loop.note,
     loop.errors,
     loop.gradient,
     loop.losses,
@@ -52,6 +53,9 @@ ROW, LINE = float64[::1], real[::1]
 @njit(**INLINE)
 def single(value):
     return float64(float32(value))
+@njit(**INLINE)
+def power(base, exponent):
+    return base**exponent
 """
 _SIGNATURES: Final = {
     "advance": """(
@@ -77,14 +81,14 @@ _SIGNATURES: Final = {
 @cache
 def plain_text(rule: Rule) -> str:
     """Return the text for float64 on Python's own floats, where rounding is nothing to do."""
-    text = _SINGLE + _PLAIN + _body(rule)
+    text = _SINGLE + _PLAIN + _bare(numbers.power) + _body(rule)
     return re.sub(r"\b(real|wide)\(", "(", text)
 
 
 @cache
 def scalar_text(rule: Rule, number: NumberType) -> str:
     """Return the text on NumPy's scalars: any number type, and no division raises."""
-    return _SINGLE + _SCALARS.format(number=number) + _body(rule)
+    return _SINGLE + _SCALARS.format(number=number) + _bare(numbers.power) + _body(rule)
 
 
 def compiled_text(rule: Rule, number: NumberType, *, num_settings: int) -> str:

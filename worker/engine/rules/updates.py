@@ -10,7 +10,9 @@ Only arithmetic, comparisons and the words of numbers.py: the same text runs as 
 compiled. No literal meets a number of the run's type, because that would widen it.
 """
 
-from worker.engine.rules.numbers import State, lerp, real, root, single, wide
+import math
+
+from worker.engine.rules.numbers import State, lerp, power, real, root, single, wide
 
 Updated = tuple[float, State]
 
@@ -95,7 +97,12 @@ def asgd(
     rate = wide(eta)
     p = p * real(1.0 - lambd * rate)
     p = p + real(-rate) * g
-    return p, (real(single(lr / (1.0 + lambd * lr * t) ** alpha)),)
+    base = 1.0 + lambd * lr * t
+    grown = power(base, alpha)
+    if grown == math.inf and base < math.inf:
+        # Python's own power raises, which the plain loop takes for a divergence.
+        p = real(math.inf)
+    return p, (real(single(lr / grown)),)
 
 
 def rmsprop(
@@ -110,7 +117,9 @@ def rmsprop(
     size = square
     if centered != 0.0:
         mean = lerp(mean, g, real(1.0 - alpha))
-        size = square + (-mean) * mean
+        # torch adds the product unrounded, so that inf - inf is not met.
+        if square < math.inf:
+            size = square + (-mean) * mean
     scale = root(size) + real(eps)
     if momentum > 0.0:
         buffer = buffer * real(momentum) + g / scale
