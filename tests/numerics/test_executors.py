@@ -18,6 +18,7 @@ from tests.numerics.fitted import drain, same_bits
 from worker.engine.autograd import AutogradRun
 from worker.engine.problem import Task, load
 from worker.engine.rules import run as run_module
+from worker.engine.rules.clock import KEPT_TICKS
 from worker.engine.rules.executors import Compiled, Executor, Interpreted
 from worker.engine.rules.kernels import Kernels
 from worker.engine.rules.rule import RULES
@@ -60,7 +61,7 @@ def executor_of(way: str, spec: FitSpec, kernels: Kernels) -> Executor:
     if way == "compiled":
         kernel = kernels.load(rule, spec.dtype)
         assert kernel is not None
-        return Compiled(kernel, spec.dtype)
+        return Compiled(rule, kernel, spec.dtype)
     interpreted = Interpreted(rule, spec.dtype)
     if way == "scalars":
         interpreted._quick = None
@@ -289,6 +290,16 @@ def resumed(
         assert kept is not None
         run = prepare(way, spec, kernels)
         run.resume(kept)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_runs_longer_than_the_kept_clock_have_the_same_bits(dtype: str, kernels: Kernels) -> None:
+    steps = KEPT_TICKS + 3000
+    fields = {"optimizer": "NAdam", "dtype": dtype, "steps": steps, "record_every": 500}
+    rows, result = check(kernels, **fields)
+
+    assert result.steps == steps
+    assert rows.step[-1] == steps
 
 
 def test_a_stretch_changes_nothing_that_it_was_given(kernels: Kernels) -> None:

@@ -44,9 +44,10 @@ def prepare(**fields: Any) -> tuple[FitSpec, Task]:
 
 
 def play_rules(spec: FitSpec, task: Task, kernels: Kernels) -> Rows:
-    kernel = kernels.load(RULES[spec.optimizer.name], spec.dtype)
+    rule = RULES[spec.optimizer.name]
+    kernel = kernels.load(rule, spec.dtype)
     assert kernel is not None
-    executor = Compiled(kernel, spec.dtype)
+    executor = Compiled(rule, kernel, spec.dtype)
     return drain(RulesRun(spec, task=task, index=0, label="run", executor=executor))[0]
 
 
