@@ -32,6 +32,8 @@ from worker.engine.watch import Row
 
 JUDGED_STEPS: Final = 4
 """More would tell little more: a rule that is wrong is wrong at once, or when its clock moves."""
+_JUDGED_LONGER: Final = {"RAdam": 8}
+"""Its rectification begins with the sixth step."""
 JUDGED_POINTS: Final = 65_536
 """The plain loop looks at every point in every step; so many are enough to judge a rule by."""
 
@@ -156,13 +158,13 @@ class TieredRun:
     def _judge(self) -> None:
         """Let the plain loop judge the chosen engine; keep the loop when it differs."""
         task = sample_of(self._task)
-        name = self.used.name
+        name, optimizer = self.used.name, self._fit.optimizer.name
+        steps = _JUDGED_LONGER.get(optimizer, JUDGED_STEPS)
         found = compare(
-            self._make("torch", task).first_rows(JUDGED_STEPS),
-            self._make(name, task).first_rows(JUDGED_STEPS),
+            self._make("torch", task).first_rows(steps),
+            self._make(name, task).first_rows(steps),
             task=task,
         )
-        optimizer = self._fit.optimizer.name
         if found.fault is not None:
             _LOG.warning(
                 "engine.differs",
