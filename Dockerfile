@@ -18,9 +18,10 @@ RUN /opt/fitjobs/bin/python -m pip install --constraint requirements.lock ".[wor
     && /opt/fitjobs/bin/python -m pip uninstall --yes fitjobs
 
 FROM python:3.11-slim AS runtime
-ENV PATH=/opt/fitjobs/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 FITJOBS_LOG_FORMAT=json
+ENV PATH=/opt/fitjobs/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 FITJOBS_LOG_FORMAT=json FITJOBS_KERNEL_DIR=/var/cache/fitjobs
 RUN groupadd --system --gid 10001 fitjobs \
-    && useradd --system --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin fitjobs
+    && useradd --system --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin fitjobs \
+    && install --directory --owner 10001 --group 10001 /var/cache/fitjobs
 WORKDIR /srv/fitjobs
 COPY app app
 USER 10001:10001
