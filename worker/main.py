@@ -69,6 +69,7 @@ def _configure_logging(**_: object) -> None:
 @signals.celeryd_after_setup.connect
 def _before_fork(**_: object) -> None:
     """Learn which queues this worker serves and load what every child would load again."""
+    tasks.set_starting(True)
     _SERVED[:] = [name for name in QUEUES if name in app.amqp.queues.consume_from]
     tasks.kernels().load_all()
     warm(tasks.kernels())
@@ -90,6 +91,7 @@ def _close_desks(**_: object) -> None:
 @signals.worker_ready.connect
 def _start_threads(**_: object) -> None:
     """Begin what goes on beside the jobs; Celery says so once, at its first connection."""
+    tasks.set_starting(False)
     settings, url = tasks.settings(), tasks.redis_url()
     redis = connect_sync(settings, url)
     rounds = RecoveryThread(redis, settings=settings, wake=partial(send_wake, app))

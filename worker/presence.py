@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Callable
 from typing import Final
 
 from app.domain.errors import StoreUnavailable
@@ -12,6 +13,7 @@ from app.store.runs import RunStore
 ANNOUNCE_SECONDS: Final = 2.0
 PRESENCE_SECONDS: Final = 7
 """Three missed announcements and a bit."""
+_LOOK_SECONDS: Final = 0.02
 
 _LOG = logging.getLogger(__name__)
 
@@ -22,17 +24,21 @@ class Presence:
     Args:
         runs: Where to announce.
         info: Who lives.
+        is_starting: Whether its pool takes no messages yet; announced, it would be waited for.
     """
 
-    def __init__(self, runs: RunStore, info: WorkerInfo) -> None:
+    def __init__(
+        self, runs: RunStore, info: WorkerInfo, *, is_starting: Callable[[], bool] = lambda: False
+    ) -> None:
         self._runs = runs
         self._info = info
+        self._is_starting = is_starting
         self._over = threading.Event()
         self._job: str | None = None
         self._thread = threading.Thread(target=self._announce, name="presence", daemon=True)
 
     def start(self) -> None:
-        """Announce now and from now on."""
+        """Announce as soon as the pool takes messages, and from then on."""
         self._thread.start()
 
     def hold(self, job: str | None) -> None:
@@ -52,6 +58,9 @@ class Presence:
         pauses = Pauses()
         pause = 0.0
         while not self._over.wait(pause):
+            if self._is_starting():
+                pause = _LOOK_SECONDS
+                continue
             pause = ANNOUNCE_SECONDS
             try:
                 info = self._info.model_copy(update={"job": self._job})

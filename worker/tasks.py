@@ -35,11 +35,24 @@ _LOG = logging.getLogger(__name__)
 # One byte shared by a pool's parent and children: the parent hears SIGTERM, the children loop.
 _DRAINING: Final = mmap.mmap(-1, 1)
 
+# Another, which says that the parent has forked its children and does not yet take messages.
+_STARTING: Final = mmap.mmap(-1, 1)
+
 PULSES: Final = Pulses()
 """Of this pool's children; its parent watches them."""
 
 _LEAVING: set[int] = set()
 """The id of this process, once it alone was asked to stop."""
+
+
+def set_starting(is_starting: bool) -> None:  # noqa: FBT001  # the flag is all there is
+    """Keep this pool from being announced until it takes messages."""
+    _STARTING[0] = is_starting
+
+
+def is_starting() -> bool:
+    """Tell whether this pool takes no messages yet."""
+    return _STARTING[0] == 1
 
 
 def drain() -> None:
@@ -123,7 +136,7 @@ class Desk:
         runs = RunStore(connect_sync(settings(), redis_url()), settings())
         self._pulse = own_pulse()
         self._pulse.sign()
-        self._presence = Presence(runs, self.info)
+        self._presence = Presence(runs, self.info, is_starting=is_starting)
         self._runner = Runner(
             runs=runs,
             engine=TorchEngine(kernels=kernels()),

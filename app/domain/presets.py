@@ -33,7 +33,6 @@ _AS_ASKED: Final[Mapping[str, Any]] = {
     "zero_grad": False,
     "stop": _NO_STOP,
     "record_every": 1,
-    "engine": "torch",
 }
 
 COMPARISON_PRESETS: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
@@ -54,7 +53,6 @@ COMPARISON_PRESETS: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
             "stop": _NO_STOP,
             # Enough for Adam to reach the float's floor from this start (seed 0).
             "steps": 5_000,
-            "engine": "torch",
         },
     ),
 }

@@ -1,5 +1,7 @@
 """A worker is on the list while it lives, with the job that it holds."""
 
+import threading
+
 import pytest
 
 from app.domain.job import WorkerInfo
@@ -24,6 +26,25 @@ def test_worker_is_announced_and_taken_back(desk: TestDesk) -> None:
     present.close()
 
     assert workers(desk) == ()
+
+
+def test_worker_of_a_pool_that_is_starting_is_not_announced(desk: TestDesk) -> None:
+    is_starting = threading.Event()
+    is_starting.set()
+    asked = threading.Event()
+
+    def ask() -> bool:
+        asked.set()
+        return is_starting.is_set()
+
+    present = Presence(desk.runs, INFO, is_starting=ask)
+    present.start()
+    assert asked.wait(5.0)
+    assert workers(desk) == ()
+
+    is_starting.clear()
+    wait_until(lambda: workers(desk) == (INFO,), "the worker is announced")
+    present.close()
 
 
 def test_worker_tells_its_job(desk: TestDesk, monkeypatch: pytest.MonkeyPatch) -> None:
