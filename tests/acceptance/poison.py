@@ -17,6 +17,7 @@ from app.domain.data import Columns
 from app.domain.spec import ComparisonSpec, FitSpec
 from worker import tasks
 from worker.contract import Block, Prepared
+from worker.engine.rules.kernels import Kernels
 from worker.engine.torch_engine import TorchEngine
 from worker.main import app
 
@@ -64,8 +65,8 @@ class _Run:
 class PoisonEngine:
     """The real engine, but for jobs that are named "poison ..."."""
 
-    def __init__(self) -> None:
-        self._engine = TorchEngine()
+    def __init__(self, *, kernels: Kernels | None = None) -> None:
+        self._engine = TorchEngine(kernels=kernels)
         ticks = count()
         self._stepwise = TorchEngine(clock=lambda: float(next(ticks)))
 
