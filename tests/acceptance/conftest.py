@@ -12,6 +12,8 @@ from tests.acceptance.houses import House
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """A house that serves for the whole run, started as `make run` starts it."""
     serving = House(tmp_path_factory.mktemp("house") / "data", "--demo").wait_until_ready()
+    # Whichever test comes first may stop the API, and the classic job's answer would be lost.
+    serving.wait_until_printed("/reproduce.py")
     yield serving
     if serving.process.poll() is None:
         serving.stop()
