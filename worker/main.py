@@ -91,7 +91,6 @@ def _close_desks(**_: object) -> None:
 @signals.worker_ready.connect
 def _start_threads(**_: object) -> None:
     """Begin what goes on beside the jobs; Celery says so once, at its first connection."""
-    tasks.set_starting(False)
     settings, url = tasks.settings(), tasks.redis_url()
     redis = connect_sync(settings, url)
     rounds = RecoveryThread(redis, settings=settings, wake=partial(send_wake, app))
@@ -107,6 +106,8 @@ def _start_threads(**_: object) -> None:
         _THREADS.append(Builder(settings.kernel_dir))
     for thread in _THREADS:
         thread.start()
+    # Last: whoever hears of this worker sends a job, which is taken when all of this is done.
+    tasks.set_starting(False)
 
 
 @signals.worker_shutting_down.connect

@@ -7,7 +7,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from types import FrameType
 from typing import Final
@@ -137,14 +137,19 @@ class Desk:
         self._pulse = own_pulse()
         self._pulse.sign()
         self._presence = Presence(runs, self.info, is_starting=is_starting)
+        engine = TorchEngine(kernels=kernels())
         self._runner = Runner(
             runs=runs,
-            engine=TorchEngine(kernels=kernels()),
+            engine=engine,
             settings=settings(),
             is_draining=is_draining,
             tell=self._hold,
             pulse=self._pulse,
         )
+        # Before anybody hears of this worker: the first job is as quick as the second.
+        engine.warm()
+        with suppress(StoreUnavailable):
+            runs.warm()
         self._presence.start()
 
     def serve(self, *, clock: Callable[[], float] = time.monotonic) -> bool:

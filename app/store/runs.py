@@ -104,6 +104,10 @@ class RunStore:
         self._written = _Written()
         self._times = times_of(settings)
 
+    def warm(self) -> None:
+        """Connect, and have Redis learn what every attempt runs: the first would wait for both."""
+        self._scripts.load("claim", "renew", "record", "describe", "finish")
+
     def claim(self, queue: str, *, worker: str, device: str) -> Claim | None:
         """Take the next ready job of a queue; None when there is none.
 

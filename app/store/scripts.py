@@ -60,15 +60,29 @@ class Scripts:
         Raises:
             StoreUnavailable: Redis does not answer or refuses to write.
         """
-        script = self._known.get(name)
-        if script is None:
-            script = self._known[name] = self._redis.register_script(source_of(name))
+        script = self._script(name)
         with translate_errors():
             try:
                 return script(keys=self._keys, args=arguments)
             except _DEMOTED:
                 self._redis.connection_pool.disconnect()
                 raise
+
+    def load(self, *names: str) -> None:
+        """Have Redis learn scripts before they are run; a forgotten one is loaded again all the same.
+
+        Raises:
+            StoreUnavailable: Redis does not answer.
+        """
+        with translate_errors():
+            for name in names:
+                self._redis.script_load(self._script(name).script)
+
+    def _script(self, name: str) -> Script:
+        script = self._known.get(name)
+        if script is None:
+            script = self._known[name] = self._redis.register_script(source_of(name))
+        return script
 
 
 class AsyncScripts:

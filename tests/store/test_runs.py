@@ -351,3 +351,18 @@ async def test_workers_are_listed_while_they_live(
     wait_until(lambda: not redis.exists(KEYS.worker("dead")), "the worker's word lapses")
 
     assert [worker.name for worker in await store.workers()] == ["a", "b"]
+
+
+async def test_warm_store_runs_an_attempt_without_teaching_redis(
+    store: JobStore, runs: RunStore, redis: Redis
+) -> None:
+    await store.create(make_job("one"))
+    redis.script_flush()
+    runs.warm()
+    known = redis.info("memory")["number_of_cached_scripts"]
+    claim = claim_from(runs)
+    runs.renew(claim)
+    write(runs, claim, make_rows(0, 1))
+    runs.finish(claim, status=Status.SUCCEEDED, outcome=make_outcome(), error=None)
+
+    assert redis.info("memory")["number_of_cached_scripts"] == known > 0

@@ -93,6 +93,19 @@ class TorchEngine:
             runs=runs,
         )
 
+    def warm(self) -> None:
+        """Run the classic job, so that this process's first job pays for nothing but itself.
+
+        After a fork the memory that a job writes to is copied, page by page, when it is first
+        written to; that doubles the time of a small job.
+        """
+        prepared = self.prepare(FitSpec(), columns=None, device="cpu")
+        for run in prepared.runs:
+            for _ in run.blocks():
+                pass
+            run.result(StopReason.MAX_STEPS)
+            run.snapshot()
+
 
 def warm(kernels: Kernels | None = None, *, with_steps: bool = torch.version.cuda is None) -> float:
     """Load what every optimizer needs, so that the first job pays no import; return seconds.

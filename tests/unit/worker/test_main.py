@@ -69,3 +69,18 @@ def test_lost_wake_ups_are_sent_again(main: ModuleType, desk: TestDesk, redis: R
     )
 
     assert tasks.is_draining()
+
+
+def test_pool_is_announced_after_its_threads_have_begun(
+    main: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[bool, bool]] = []
+
+    def note(is_starting: bool) -> None:  # noqa: FBT001  # as the original
+        seen.append((is_starting, all(thread.is_alive for thread in main._THREADS)))
+
+    monkeypatch.setattr(tasks, "set_starting", note)
+    main._start_threads()
+
+    assert seen == [(False, True)]
+    assert main._THREADS

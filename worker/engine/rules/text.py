@@ -138,6 +138,7 @@ def _sized(verb: str, count: int) -> Callable[..., Any]:
     return function
 
 
+@cache  # the rules share most of their functions, and every worker asks for all of the texts
 def _bare(function: Callable[..., Any]) -> str:
     """Return a function's source without its annotations, whose names the text does not have."""
     tree = ast.parse(inspect.getsource(function))
