@@ -93,9 +93,7 @@ async def test_lost_connection_is_told_to_all_and_the_next_bundle_has_another(
     proxy.close()
 
 
-async def test_job_of_every_submit_of_a_bundle_is_told_once_its_script_has_answered(
-    bundles: Bundles, redis: Redis
-) -> None:
+async def test_answer_comes_once_the_own_script_has_run(bundles: Bundles, redis: Redis) -> None:
     script = "redis.call('SET', KEYS[1], '1', 'EX', 9); return redis.call('GET', KEYS[1])"
     names = [f"{{fit}}:{number}" for number in range(9)]
 
