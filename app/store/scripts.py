@@ -113,8 +113,8 @@ class AsyncScripts:
         """Run one script that a client is told of: settings.min_replicas must have what it wrote.
 
         One round trip, without replicas in one write with what others commit at the same time: each
-        is told of its own script, once that has happened. A worker's writes do not wait: what a failover loses of
-        them is computed again, to the same bits.
+        is told of its own script, once that has happened. A worker's writes do not wait: what a
+        failover loses of them is computed again, to the same bits.
 
         Raises:
             StoreUnavailable: As `run`; or too few replicas have it in time, though it has happened.
