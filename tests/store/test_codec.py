@@ -82,6 +82,18 @@ def test_a_row_of_a_plain_fit_costs_32_bytes() -> None:
     assert len(block) == 32 * 10_000 + 24
 
 
+@given(st.integers(1, 10**6), st.integers(1, 18), st.integers(1, 10**6))
+def test_one_step_out_of_line_is_kept(distance: int, place: int, shift: int) -> None:
+    step = array("q", range(0, 20 * distance, distance))
+    # The later ones as well, half of the times: then all distances but one are the same.
+    for later in range(place, 20 if shift % 2 else place + 1):
+        step[later] += shift
+    column = array("d", step)
+    kept = codec.decode_rows(codec.encode_rows(Rows(step=step, loss=column, a=column, b=column)))
+
+    assert kept.step == step
+
+
 def test_a_column_that_came_from_float32_costs_4_bytes_a_row() -> None:
     single = array("d", array("f", [1 / 3, math.inf, math.nan, 0.1] * 250))
     block = codec.encode_rows(Rows(step=array("q", range(1000)), loss=single, a=single, b=single))
