@@ -16,6 +16,7 @@ from app.domain.data import (
     Generated,
     JobData,
     Preset,
+    columns_from_bytes,
     store_columns,
 )
 from app.domain.errors import DeviceUnavailable, Flaw, InvalidSpec, LookupFailed, QueueFull
@@ -43,10 +44,12 @@ class Preview:
     Attributes:
         parsed: The spec with every default resolved.
         device: Where it would run.
+        columns: Its points, when the spec only names them.
     """
 
     parsed: ParsedSpec
     device: DeviceUsed
+    columns: Columns | None = None
 
 
 class Service:
@@ -64,8 +67,10 @@ class Service:
             InvalidSpec: The data belong to a job that is not there.
             DeviceUnavailable: No live worker has the device and the spec says "fail".
         """
-        parsed, _ = await self._fetch_points(parsed)
-        return Preview(parsed=parsed, device=await self._route(parsed.spec))
+        parsed, raw = await self._fetch_points(parsed)
+        device = await self._route(parsed.spec)
+        columns = None if raw is None else columns_from_bytes(raw)
+        return Preview(parsed=parsed, device=device, columns=columns)
 
     async def submit(
         self,

@@ -7,7 +7,7 @@ from typing import Protocol
 from app.domain.data import Columns
 from app.domain.history import Rows
 from app.domain.result import EngineUsed, Exact, Problem, RunResult, StopReason
-from app.domain.spec import ComparisonSpec, FitSpec
+from app.domain.spec import ComparisonSpec, FitSpec, Start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +88,11 @@ class Prepared(Protocol):
     @property
     def problem(self) -> Problem:
         """The bowl that the optimizers run in."""
+        ...
+
+    @property
+    def start(self) -> Start:
+        """Where every run begins."""
         ...
 
     @property

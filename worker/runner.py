@@ -367,6 +367,7 @@ def _make_outcome(attempt: _Attempt) -> Outcome | None:
     return Outcome(
         exact=attempt.prepared.exact,
         problem=attempt.prepared.problem,
+        start=attempt.prepared.start,
         runs=tuple(attempt.results),
         ranking=rank(attempt.results) if is_comparison else None,
         winner=crown(attempt.results, tolerance=spec.tolerance) if is_comparison else None,

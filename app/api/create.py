@@ -14,10 +14,11 @@ from app.api.body import RawSpec
 from app.api.deps import Rooms, RoomsDep
 from app.api.errors import responses
 from app.api.plan import PlannedRoute
+from app.api.preview import preview_object
 from app.api.security import client_of
 from app.api.show import Wish, WishDep, answer_job
 from app.api.spec_schema import spec_body
-from app.api.view import JOB_PATH, JOBS_PATH, dry_run_object
+from app.api.view import JOB_PATH, JOBS_PATH
 from app.api.wait import PatientWaitDep, Wait, WaitDep, is_done, wait_until
 from app.domain.errors import (
     CrossSiteRequest,
@@ -80,7 +81,10 @@ KeyText = Annotated[
 ]
 DryRunText = Annotated[
     str | None,
-    Query(alias="dry_run", description="Check and resolve the spec, run nothing."),
+    Query(
+        alias="dry_run",
+        description="Check and resolve the spec, tell what will come of it, run nothing.",
+    ),
 ]
 
 
@@ -139,7 +143,8 @@ class Posted:
     async def preview(self, parsed: ParsedSpec) -> Response:
         """Answer with what a submit would do."""
         preview = await self.rooms.service.preview(parsed)
-        return Answer(dry_run_object(preview.parsed, preview.device))
+        shown = await run_in_threadpool(preview_object, preview, points=self.wish.points)
+        return Answer(shown)
 
     async def answer(self, created: Created, wait: Wait) -> Response:
         """Hold the answer as long as is wished; the status code then tells the truth."""

@@ -9,14 +9,12 @@ from app.api.place import Place
 from app.api.problem_texts import TEXTS
 from app.api.times import to_iso
 from app.charts.text import spark
-from app.domain.diagnosis import diagnose
-from app.domain.engines import choose_job_engine
+from app.domain.diagnosis.diagnose import diagnose
 from app.domain.events import Event
 from app.domain.history import EMBEDDED_ROWS, Rows
 from app.domain.job import JobError, JobRecord, Status
 from app.domain.message import message
-from app.domain.parse import ParsedSpec
-from app.domain.result import DeviceUsed, Outcome, RunResult
+from app.domain.result import Outcome, RunResult
 from app.domain.spec import ComparisonSpec, FitSpec, run_specs
 
 JOBS_PATH: Final = "/v1/jobs"
@@ -96,19 +94,6 @@ def job_object(
     if place is not None:
         shown["queue"] = place.to_object()
     return shown
-
-
-def dry_run_object(parsed: ParsedSpec, device: DeviceUsed) -> Shown:
-    """Return what a submit would have made of the spec."""
-    return {
-        "object": "dry_run",
-        "kind": parsed.spec.kind,
-        "spec": parsed.spec.model_dump(mode="json"),
-        "defaulted": list(parsed.defaulted),
-        "warnings": [warning.model_dump() for warning in parsed.warnings],
-        "device": device.model_dump(),
-        "engine": choose_job_engine(parsed.spec, queue=device.queue)._asdict(),
-    }
 
 
 def run_objects(record: JobRecord) -> list[Shown]:
@@ -203,6 +188,7 @@ def _result(record: JobRecord, histories: Histories | None) -> Shown | None:
     yardstick: Shown = {
         "exact": outcome.exact.model_dump() if outcome and outcome.exact else None,
         "problem": outcome.problem.model_dump(mode="json") if outcome and outcome.problem else None,
+        "start": outcome.start.model_dump() if outcome and outcome.start else None,
     }
     runs = _runs(record, outcome, histories)
     if isinstance(record.spec, ComparisonSpec):

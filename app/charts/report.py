@@ -3,12 +3,15 @@
 Pure function of the record and its curves; knows no HTTP, it only writes the commands to type next.
 """
 
+import json
+import shlex
 from collections.abc import Iterable, Sequence
 from typing import Final
 
 from app.charts.caption import asked, count, describe_exact
 from app.charts.series import Curve
 from app.charts.text import draw_curves
+from app.domain.diagnosis.diagnose import diagnose
 from app.domain.job import JobRecord, Progress, Status
 from app.domain.message import explain_stop, message
 from app.domain.result import EngineUsed, Exact, Outcome, Problem, RunResult
@@ -43,6 +46,7 @@ def report(
         _failure_section(record),
         _result_section(record),
         _facts_section(record),
+        _why_section(record, base_url=base_url),
         _curve_section(curves, width=width, color=color),
         ["next", *(f"  {command}" for command in _commands(record, base_url=base_url))],
     ]
@@ -156,6 +160,20 @@ def _facts_section(record: JobRecord) -> list[str]:
     lines += [_fact("device", _describe_device(record))]
     lines += [_fact("", text) for text in _describe_check(record.engine)]
     lines += [_fact("note", warning.message) for warning in record.warnings]
+    return lines
+
+
+def _why_section(record: JobRecord, *, base_url: str) -> list[str]:
+    """Return each reason and, below it, the command that is worth a try."""
+    lines: list[str] = []
+    for reason in diagnose(record.spec, record.outcome):
+        speaks_of = "" if reason.label is None else f"{reason.label}: "
+        lines.append(_fact("why", f"{speaks_of}{reason.message}"))
+        if reason.suggestion is not None:
+            # Labels are anybody's text, and this is pasted into a shell.
+            fields = shlex.quote(json.dumps(reason.suggestion))
+            rerun = f"{base_url}/v1/jobs/{record.id}/rerun?wait&format=text"
+            lines.append(_fact("try", f"curl -X POST '{rerun}' -d {fields}"))
     return lines
 
 

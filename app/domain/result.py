@@ -5,6 +5,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from app.domain.frozen import Frozen
+from app.domain.spec import Start
 
 
 class StopReason(StrEnum):
@@ -153,6 +154,7 @@ class Outcome(Frozen):
         runs: One entry a run, in the order of running.
         ranking: Positions in runs, best first; only for comparisons.
         winner: The first of the ranking; only for comparisons.
+        start: Where every run began; None in jobs of before it was kept.
     """
 
     exact: Exact | None
@@ -160,6 +162,7 @@ class Outcome(Frozen):
     runs: tuple[RunResult, ...] = Field(strict=False)
     ranking: tuple[int, ...] | None = Field(default=None, strict=False)
     winner: Winner | None = None
+    start: Start | None = None
 
 
 class Verified(Frozen):

@@ -12,7 +12,7 @@ import torch
 from app.domain.data import Columns
 from app.domain.history import Rows, concatenate
 from app.domain.result import Exact, Problem, RunResult
-from app.domain.spec import ComparisonSpec, FitSpec
+from app.domain.spec import ComparisonSpec, FitSpec, Start
 from app.reproduce import make_script
 from worker.contract import Run
 from worker.engine.torch_engine import TorchEngine
@@ -24,6 +24,7 @@ class Fitted:
     result: RunResult
     exact: Exact
     problem: Problem
+    start: Start
     num_blocks: int
 
 
@@ -48,6 +49,7 @@ def fit(
         result=result,
         exact=prepared.exact,
         problem=prepared.problem,
+        start=prepared.start,
         num_blocks=num_blocks,
     )
 

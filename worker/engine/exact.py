@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from app.domain.curvature import describe
 from app.domain.result import Exact, Problem, StandardErrors
 from worker.engine.moments_pass import Floats64, Passes, installed
 
@@ -108,30 +109,6 @@ def solve(x: Tensor, y: Tensor) -> Bowl:
         remainder_b=float(intercept - Fraction(b)),
         deviation_x=deviation_x,
         variance_y=float(sums.variance_y) * sums.unit_y * sums.unit_y,
-    )
-
-
-def describe(count: int, *, mean_x: float, mean_y: float, deviation: float) -> Problem:
-    """Return the curvature of the mse bowl, whose Hessian is 2 [[mean x^2, mean x], [mean x, 1]].
-
-    The smaller eigenvalue is the determinant, 4 var(x), over the larger one: computed as a
-    difference it would lose every digit once x is far from zero.
-    """
-    variance = deviation * deviation
-    mean_square = variance + mean_x * mean_x
-    larger = (mean_square + 1.0) + math.hypot(mean_square - 1.0, 2.0 * mean_x)
-    smaller = 4.0 * variance / larger
-    condition = larger / smaller if smaller > 0 else math.inf
-    return Problem(
-        points=count,
-        mean_x=mean_x,
-        mean_y=mean_y,
-        variance_x=variance,
-        hessian_eigenvalues=(larger, smaller),
-        condition_number=condition if math.isfinite(condition) else None,
-        largest_stable_sgd_lr=2.0 / larger,
-        # On a trough one direction is flat, and the other is best crossed in a single step.
-        best_sgd_lr=2.0 / (larger + smaller) if smaller > 0 else 1.0 / larger,
     )
 
 

@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from app.domain.optimizers import OptimizerSpec, SchedulerSpec
-from app.domain.result import Problem
 
 NEEDS_CLOSURE: Final = frozenset({"LBFGS"})
 """Optimizers that evaluate loss and gradient several times a step."""
@@ -44,21 +43,6 @@ class Schedule:
     def restore(self, state: Mapping[str, object]) -> None:
         """Go on from a state; the optimizer's rates are the optimizer's own state."""
         self._fields.update(state)
-
-
-def resolve_lr(optimizer: OptimizerSpec, problem: Problem) -> float:
-    """Return the learning rate, computed where the spec says "auto".
-
-    SGD with momentum m: 2 (1 + m) / (lmin + lmax) over the eigenvalues of the Hessian, which for
-    m = 0 is the best constant rate (B. T. Polyak, "Introduction to Optimization", 1987, section
-    1.4); when lmin = 0, (1 + m) / lmax, since twice that is already the limit of stability.
-    """
-    if optimizer.lr is not None:
-        return optimizer.lr
-    momentum = optimizer.hyperparameters["momentum"]
-    largest, smallest = problem.hessian_eigenvalues
-    share = 2.0 if smallest > 0 else 1.0
-    return share * (1.0 + float(momentum)) / (smallest + largest)  # type: ignore[arg-type]  # bounded by the catalogue
 
 
 def make_optimizer(

@@ -9,7 +9,7 @@ import torch
 from app.domain.catalogue import OPTIMIZERS
 from app.domain.data import Columns
 from app.domain.result import EngineUsed, Exact, Problem, StopReason
-from app.domain.spec import ComparisonSpec, FitSpec, run_specs
+from app.domain.spec import ComparisonSpec, FitSpec, Start, run_specs
 from worker.engine.choose import combine
 from worker.engine.faults import find_device, translated
 from worker.engine.rules.kernels import Kernels
@@ -25,6 +25,7 @@ class Prepared:
         spec: What to run.
         exact: The least-squares answer.
         problem: The bowl that the optimizers run in.
+        start: Where every run begins.
         device: Where, as torch names it, e.g. "cuda:0".
         runs: One an optimizer, in the order of the spec.
     """
@@ -32,6 +33,7 @@ class Prepared:
     spec: FitSpec | ComparisonSpec
     exact: Exact
     problem: Problem
+    start: Start
     device: str
     runs: tuple[TieredRun, ...]
 
@@ -89,6 +91,7 @@ class TorchEngine:
             spec=spec,
             exact=task.bowl.exact,
             problem=task.bowl.problem,
+            start=task.start,
             device=str(found),
             runs=runs,
         )

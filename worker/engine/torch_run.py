@@ -8,13 +8,14 @@ from typing import Any, Final, Protocol
 
 import torch
 
+from app.domain.curvature import resolve_lr
 from app.domain.errors import CheckpointUnusable
 from app.domain.result import RunResult, StopReason
 from app.domain.spec import FitSpec
 from worker.contract import Block
 from worker.engine import checkpoint
 from worker.engine.faults import translated
-from worker.engine.optimizers import NEEDS_CLOSURE, make_optimizer, make_schedule, resolve_lr
+from worker.engine.optimizers import NEEDS_CLOSURE, make_optimizer, make_schedule
 from worker.engine.parameters import make_line, move_line
 from worker.engine.problem import DTYPES, Task
 from worker.engine.report import report

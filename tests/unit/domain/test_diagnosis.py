@@ -6,7 +6,9 @@ from typing import Any
 import orjson
 import pytest
 
-from app.domain.diagnosis import Diagnosis, diagnose, sgd_stability_limit
+from app.domain.diagnosis.diagnose import diagnose
+from app.domain.diagnosis.entry import Diagnosis
+from app.domain.diagnosis.quadratic import Settings, stability_limit
 from app.domain.parse import parse_spec
 from app.domain.result import Exact, Outcome, Problem, RunResult, StopReason
 
@@ -99,9 +101,9 @@ def test_a_gradient_never_zeroed_swings_with_a_known_period() -> None:
     ("momentum", "nesterov", "limit"), [(0.0, 0, 1.0), (0.5, 0, 1.5), (0.5, 1, 0.75)]
 )
 def test_momentum_moves_the_limit(momentum: float, nesterov: int, limit: float) -> None:
-    settings = {"momentum": momentum, "nesterov": nesterov, "dampening": 0.0, "weight_decay": 0.0}
+    settings = Settings(lr=1.0, momentum=momentum, nesterov=bool(nesterov))
 
-    assert sgd_stability_limit(settings, curvature=2.0) == pytest.approx(limit)
+    assert stability_limit(settings, curvature=2.0) == pytest.approx(limit)
 
 
 @pytest.mark.parametrize(

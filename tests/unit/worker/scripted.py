@@ -9,7 +9,7 @@ from app.domain.data import Columns
 from app.domain.errors import CheckpointUnusable
 from app.domain.history import Rows
 from app.domain.result import EngineUsed, Exact, Problem, RunResult, StopReason, format_equation
-from app.domain.spec import ComparisonSpec, FitSpec
+from app.domain.spec import ComparisonSpec, FitSpec, Start
 from worker.contract import Block
 
 EXACT = Exact(a=1.0, b=0.0, loss=0.0, r2=1.0, unique=True, standard_errors=None, method="by heart")
@@ -119,6 +119,7 @@ class ScriptedEngine:
     columns: Columns | None = None
     exact: Exact = EXACT
     problem: Problem = PROBLEM
+    start: Start = Start(a=0.0, b=0.0)
     engine: EngineUsed = ENGINE
 
     def prepare(

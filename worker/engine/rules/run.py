@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
+from app.domain.curvature import resolve_lr
 from app.domain.errors import CheckpointUnusable
 from app.domain.history import Rows, stride_for
 from app.domain.result import RunResult, StopReason
@@ -17,7 +18,6 @@ from worker.contract import Block
 from worker.engine import checkpoint
 from worker.engine.batch_moments import BatchMoments
 from worker.engine.fidelity import stillness_of
-from worker.engine.optimizers import resolve_lr
 from worker.engine.problem import Task
 from worker.engine.report import report
 from worker.engine.rules.executors import Course, Executor, Standing, Stretch
