@@ -37,6 +37,8 @@ def _underdetermined(case: Case) -> Diagnosis:
         evidence={
             "points": points,
             "variance_x": case.problem.variance_x,
+            "mean_x": case.problem.mean_x,
+            "mean_y": case.problem.mean_y,
             "smallest_curvature": case.problem.hessian_eigenvalues[1],
         },
         suggestion=_all_points(case),

@@ -1,6 +1,6 @@
 """All that can be said of a job: what is true of every run first, then each run's own reasons."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from app.domain.diagnosis.adaptive import root_stall, too_short_a_walk
@@ -67,16 +67,14 @@ def diagnose(
         for case in cases
         for found in _of_run(case)
     ]
-    return (*_of_all(cases[0]), *single)
+    return (*_of_all(cases), *single)
 
 
-def _of_all(case: Case) -> Iterator[Diagnosis]:
+def _of_all(cases: Sequence[Case]) -> Iterator[Diagnosis]:
     """Say what is true of every run: it lies in the data or in the loop."""
-    if not case.spec.zero_grad:
-        found = _ask(never_zeroed, case)
-        if found is not None:
-            yield found
-    yield from of_points(case)
+    if not cases[0].spec.zero_grad:
+        yield never_zeroed(cases)
+    yield from of_points(cases[0])
 
 
 def _of_run(case: Case) -> Iterator[Diagnosis]:

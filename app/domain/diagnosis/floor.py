@@ -3,10 +3,10 @@
 import math
 from typing import Final
 
-from app.domain.diagnosis.bowl import EPSILON, spacing_below
+from app.domain.diagnosis.bowl import EPSILON, Bowl, Vector, spacing_below
 from app.domain.diagnosis.case import Case
 from app.domain.diagnosis.entry import Diagnosis, Evidence
-from app.domain.diagnosis.sgd import settings_of
+from app.domain.diagnosis.sgd import best_rate, settings_of
 
 # Optimizers that add weight_decay p to the gradient, unless they are told to keep it apart.
 _COUPLED: Final = frozenset(
@@ -15,6 +15,7 @@ _COUPLED: Final = frozenset(
 _AT_FLOOR: Final = (0.5, 2.0)
 _LOST: Final = 0.49
 """Of the spacing: a half, and room for the rounding of the gradient."""
+_MOST_OF_IT: Final = 0.9
 _ROUNDINGS: Final = 64
 """Losses within so many roundings of a residual are not told apart."""
 
@@ -81,51 +82,63 @@ def of_floats(case: Case) -> Diagnosis | None:
     is_asked = not case.run.converged or case.misses(loss_below=case.spec.stop.loss_below)
     # Who switches the rule off for float32 wants to see how low it gets.
     is_asked |= case.spec.dtype == "float32" and case.spec.stop.loss_below is None
-    if not case.has_settled or not case.exact.unique:
+    if not case.exact.unique:
         return None
     if case.is_foreseen:
         return _will_stall(case)
-    if not excess or not is_asked:
+    if not excess or not is_asked or not case.has_settled:
         return None
     return _stalled(case, excess) or _at_rounding(case, excess)
 
 
 def _stalled(case: Case, excess: float) -> Diagnosis | None:
-    """SGD's next step is less than half the distance to the next number: nothing moves any more.
+    """SGD's next step in a, b or both is less than half the distance to the next number: it stays.
 
-    |lr g| < ulp(p) / 2 for a and b alike, and full-batch SGD has no memory: so it is for ever.
-    N. J. Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 2.1.
+    |lr g| < ulp(p) / 2, and full-batch SGD has no memory. Where both stay nothing moves for ever.
+    Where one stays, the other goes to the minimum that it can reach alone; what the first is pulled
+    by lies between now and then, and so does the loss. N. J. Higham, "Accuracy and Stability of
+    Numerical Algorithms", 2002, section 2.1.
     """
-    settings, end = settings_of(case), case.end
-    if settings is None or not settings.is_plain or end is None or not case.is_steady:
+    settings, end, dtype = settings_of(case), case.end, case.spec.dtype
+    if settings is None or not settings.is_plain or settings.weight_decay or not case.is_steady:
         return None
-    gradient = case.bowl.gradient(case.bowl.error(end))
-    steps = [
-        settings.lr * (part + settings.weight_decay * value)
-        for part, value in zip(gradient, end, strict=True)
-    ]
-    spaces = [spacing_below(value, case.spec.dtype) for value in end]
-    if any(abs(step) > _LOST * space for step, space in zip(steps, spaces, strict=True)):
+    if end is None:
         return None
-    dtype = case.spec.dtype
-    best = case.problem.best_sgd_lr or settings.lr
-    change = {"dtype": "float64"} if dtype == "float32" else case.change(lr="auto")
-    if dtype == "float64" and (settings.lr >= best / 2 or settings.weight_decay):
+    bowl, lr = case.bowl, settings.lr
+    error = bowl.error(end)
+    now, then = bowl.gradient(error), _gradient_alone(bowl, error)
+    spaces = [spacing_below(value, dtype) for value in end]
+    stays = [lr * abs(now[i]) < _LOST * spaces[i] for i in (0, 1)]
+    for_good = [stays[i] and lr * abs(then[i]) < _LOST * spaces[i] for i in (0, 1)]
+    if all(stays):
+        floor = excess
+    else:
+        # Half the gradient times the error of the one that stays, the other at its best.
+        floor = max(error[i] * then[i] / 2 if for_good[i] else 0.0 for i in (0, 1))
+    if floor < _MOST_OF_IT * excess:
         return None
+    best = case.problem.best_sgd_lr or lr
+    if dtype == "float64" and lr >= best / 2:
+        return None
+    evidence: Evidence = {"dtype": dtype, "excess_loss": excess, "excess_loss_floor": floor}
+    for name, step, space, is_still in zip("ab", now, spaces, stays, strict=True):
+        if is_still:
+            evidence |= {f"step_{name}": lr * step, f"spacing_{name}": space}
+    names = " and ".join(name for name, is_still in zip("ab", stays, strict=True) if is_still)
     return Diagnosis(
         code="float-floor",
-        message=f"A step of SGD at lr {settings.lr:g} is now less than half the distance to the "
-        f"next {dtype}, so nothing moves any more: the loss stays {excess:.3g} above the exact one.",
-        evidence={
-            "dtype": dtype,
-            "step_a": steps[0],
-            "spacing_a": spaces[0],
-            "step_b": steps[1],
-            "spacing_b": spaces[1],
-            "excess_loss": excess,
-        },
-        suggestion=change,
+        message=f"A step of SGD at lr {lr:g} in {names} is now less than half the distance to the "
+        f"next {dtype}, so it is lost: the loss stays {floor:.3g} above the exact one.",
+        evidence=evidence,
+        suggestion={"dtype": "float64"} if dtype == "float32" else case.change(lr=best_rate(case)),
     )
+
+
+def _gradient_alone(bowl: Bowl, error: Vector) -> Vector:
+    """Return a's pull with b where a's error wants it, and b's pull likewise: det H / H_jj e_i."""
+    mean_square = bowl.variance_x + bowl.mean_x * bowl.mean_x
+    share = bowl.variance_x / mean_square if mean_square else 0.0
+    return 2 * bowl.variance_x * error[0], 2 * share * error[1]
 
 
 def _will_stall(case: Case) -> Diagnosis | None:

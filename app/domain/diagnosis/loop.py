@@ -1,6 +1,7 @@
 """What lies in the loop around the optimizer: gradients that stay, stops that come too soon or never."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, Final
 
 from app.domain.diagnosis.case import Case
@@ -17,7 +18,7 @@ _RULES: Final = {
 }
 
 
-def never_zeroed(case: Case) -> Diagnosis:
+def never_zeroed(cases: Sequence[Case]) -> Diagnosis:
     """The gradient is never cleared, so the loop is an undamped oscillator.
 
     With S the accumulated gradient, S += H e and e -= lr S give along each eigenvector
@@ -27,12 +28,12 @@ def never_zeroed(case: Case) -> Diagnosis:
     arithmetic; the excess loss comes back to up to 1 / (1 - lr l / 4) of the first.
     """
     evidence: Evidence = {"zero_grad": "false"}
-    lr, curvature = case.run.lr, case.problem.hessian_eigenvalues[0]
-    plain = not any(map(case.number, ("momentum", "weight_decay")))
-    if case.optimizer == "SGD" and plain and lr and 0 < lr * curvature < 4:  # noqa: PLR2004  # the bound of the derivation above
-        theta = 2 * math.asin(math.sqrt(lr * curvature) / 2)
-        evidence["sgd_period_steps"] = round(2 * math.pi / theta, 1)
-        evidence["sgd_largest_excess_ratio"] = 1 / (1 - lr * curvature / 4)
+    evidence |= next((swing for case in cases if (swing := _swing(case))), {})
+    for case in cases:
+        best, loss = case.run.best, case.run.loss
+        if best is not None and best.loss is not None and loss is not None and loss > best.loss:
+            evidence |= {"lowest_loss": best.loss, "at_step": best.step, "last_loss": loss}
+            break
     return Diagnosis(
         code="gradient-never-zeroed",
         message="The gradient is never zeroed, so every step pushes with the sum of all earlier "
@@ -41,6 +42,19 @@ def never_zeroed(case: Case) -> Diagnosis:
         evidence=evidence,
         suggestion={"zero_grad": True},
     )
+
+
+def _swing(case: Case) -> Evidence:
+    """Return the period of plain SGD and how high it comes back; nothing of any other."""
+    lr, curvature = case.run.lr, case.problem.hessian_eigenvalues[0]
+    plain = not any(map(case.number, ("momentum", "weight_decay")))
+    if case.optimizer != "SGD" or not plain or not lr or not 0 < lr * curvature < 4:  # noqa: PLR2004  # the bound of the derivation above
+        return {}
+    theta = 2 * math.asin(math.sqrt(lr * curvature) / 2)
+    return {
+        "sgd_period_steps": round(2 * math.pi / theta, 1),
+        "sgd_largest_excess_ratio": 1 / (1 - lr * curvature / 4),
+    }
 
 
 def stopped_early(case: Case) -> Diagnosis | None:
