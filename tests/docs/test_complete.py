@@ -25,6 +25,7 @@ from tests.docs.pages import ROOT, everything
 
 API: Final = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
 NUMBERS: Final = (ROOT / "docs" / "numbers.md").read_text(encoding="utf-8")
+WHY: Final = (ROOT / "docs" / "why-not-converged.md").read_text(encoding="utf-8")
 SNAPSHOT: Final = ROOT / "docs" / "openapi.json"
 
 
@@ -119,10 +120,12 @@ def test_every_stop_reason_is_explained() -> None:
 
 
 def test_every_diagnosis_is_explained() -> None:
-    codes = set(codes_in(ROOT / "app" / "domain" / "diagnosis.py", calls="Diagnosis"))
+    files = (ROOT / "app" / "domain" / "diagnosis").glob("*.py")
+    codes = {code for path in files for code in codes_in(path, calls="Diagnosis")}
 
-    assert codes
+    assert len(codes) == 15
     assert missing(sorted(codes), NUMBERS) == []
+    assert missing(sorted(codes), WHY) == []
 
 
 def test_every_warning_is_told() -> None:

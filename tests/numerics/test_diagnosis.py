@@ -280,6 +280,16 @@ def test_comparison_tells_shared_causes_once_and_others_by_label() -> None:
     ]
 
 
+@pytest.mark.parametrize("engine", ["torch", "rules"])
+def test_loss_overflows_at_the_step_that_is_told(engine: str) -> None:
+    fields: dict[str, Any] = {"optimizer": sgd(lr=1.3), "engine": engine}
+    told = explain(**fields, steps=50)[0].evidence["overflow_step"]
+    real = fit(**fields)
+
+    assert str(real.result.stop_reason) == "diverged"
+    assert abs(int(told) - real.result.steps) <= 2
+
+
 def test_suggested_rate_converges() -> None:
     found = explain(data="noisy", optimizer=sgd(lr=5.0))
     assert found[0].suggestion is not None

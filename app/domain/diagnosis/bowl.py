@@ -117,6 +117,8 @@ def spacing_below(value: float, dtype: str) -> float:
 
     Half of it is what a subtraction must exceed to change anything.
     """
+    if value == 0:
+        return math.ldexp(1.0, _SMALLEST_EXPONENT[dtype])
     digits = 24 if dtype == "float32" else 53
     fraction, exponent = math.frexp(abs(value))
     # Just above a power of two the numbers towards zero are twice as dense.

@@ -155,7 +155,9 @@ def _options(case: Case, start: Vector) -> Iterator[tuple[float, str, dict[str, 
     momentum = 1 - float(f"{1 - ball.momentum:.3g}")
     lr = float(f"{ball.lr:.3g}")
     steps = _steps_with_momentum(case, start)
-    yield steps, f"lr {lr:g} with momentum {momentum:.3g}", {"lr": lr, "momentum": momentum}
+    if momentum < 1:
+        name = f"lr {lr:g} with momentum {momentum:.12g}"
+        yield steps, name, {"lr": lr, "momentum": momentum}
 
 
 def _steps(case: Case, settings: Settings, start: Vector) -> float | None:

@@ -129,13 +129,16 @@ def _foresee_run(fit: FitSpec, scene: _Scene, *, run: int, label: str) -> Forese
     motion = None if why else find_motion(fit, lr=lr, bowl=scene.bowl, start=error)
     end = None
     if why is None and steps is not None:
-        end = _jump(fit, scene, motion) if motion else None
-        end = end or _follow(fit, scene, steps, error)
-        if end is None:
-            why = f"it takes more than the {scene.budget:,} steps that are walked through before"
+        why = f"it takes more than the {scene.budget:,} steps that are walked through before"
+        try:
+            end = _jump(fit, scene, motion) if motion else None
+            end = end or _follow(fit, scene, steps, error)
+        except ArithmeticError:
+            why = "its numbers leave the floats"
     if end is None:
-        left_out = why or "it is not foreseen"
-        return _left_out(label, fit, left_out, queue=scene.queue, points=points)
+        return _left_out(
+            label, fit, why or "its steps are unknown", queue=scene.queue, points=points
+        )
     engine = choose_engine(fit, queue=scene.queue).name
     seconds = expect_seconds(engine, steps=end.step, points=points)
     result = _result(fit, scene, end, seconds=seconds).model_copy(
@@ -254,10 +257,10 @@ def _judge(
 
 def _result(fit: FitSpec, scene: _Scene, end: _End, *, seconds: float) -> RunResult:
     bowl, base = scene.bowl, scene.exact.loss
-    is_line = end.reason is not StopReason.DIVERGED
     a, b = bowl.minimum[0] + end.error[0], bowl.minimum[1] + end.error[1]
     excess = bowl.excess(end.error)
     goal = fit.tolerance * bowl.excess(bowl.error((scene.start.a, scene.start.b)))
+    is_line = end.reason is not StopReason.DIVERGED and math.isfinite(a) and math.isfinite(b)
     return RunResult(
         label="",
         optimizer=fit.optimizer.name,
@@ -265,8 +268,8 @@ def _result(fit: FitSpec, scene: _Scene, end: _End, *, seconds: float) -> RunRes
         a=a if is_line else None,
         b=b if is_line else None,
         equation=format_equation(a, b) if is_line else None,
-        loss=base + excess if is_line else None,
-        excess_loss=excess if is_line else None,
+        loss=_finite(base + excess) if is_line else None,
+        excess_loss=_finite(excess) if is_line else None,
         r2=None,
         stop_reason=end.reason,
         converged=is_line and (end.reason in _ARRIVED or excess <= goal),
@@ -274,9 +277,13 @@ def _result(fit: FitSpec, scene: _Scene, end: _End, *, seconds: float) -> RunRes
         evaluations=end.step,
         steps_to_tolerance=end.tolerance_step,
         best=_to_point(scene, end.best) if end.best else None,
-        gradient_norm=math.hypot(*bowl.gradient(end.error)) if is_line else None,
+        gradient_norm=_finite(math.hypot(*bowl.gradient(end.error))) if is_line else None,
         run_seconds=seconds,
     )
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _unknown(fit: FitSpec, scene: _Scene) -> RunResult:

@@ -14,6 +14,7 @@ from worker.contract import Block
 
 EXACT = Exact(a=1.0, b=0.0, loss=0.0, r2=1.0, unique=True, standard_errors=None, method="by heart")
 ENGINE = EngineUsed(name="scripted", reason="a test", version="0")
+START = Start(a=0.0, b=0.0)
 PROBLEM = Problem(
     points=2,
     mean_x=0.0,
@@ -119,7 +120,7 @@ class ScriptedEngine:
     columns: Columns | None = None
     exact: Exact = EXACT
     problem: Problem = PROBLEM
-    start: Start = Start(a=0.0, b=0.0)
+    start: Start = START
     engine: EngineUsed = ENGINE
 
     def prepare(
