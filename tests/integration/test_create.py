@@ -109,6 +109,24 @@ async def test_engine_that_cannot_is_refused_with_its_reason(client: httpx.Async
     assert flaw["allowed"] == ["auto", "torch"]
 
 
+async def test_dry_run_foretells_many_points_and_those_of_another_job(
+    client: httpx.AsyncClient,
+) -> None:
+    x = [k / 100 for k in range(1000)]
+    body = {"data": {"x": x, "y": [2 * v + 1 for v in x]}, "optimizer": {"name": "SGD", "lr": 9.0}}
+    mine = (await client.post("/v1/jobs?dry_run", json=body)).json()
+    lender = (await client.post("/v1/jobs", json=body)).json()["id"]
+    theirs = await client.post("/v1/jobs?dry_run", json={**body, "data": {"job": lender}})
+    again = await client.post(f"/v1/jobs/{lender}/rerun?dry_run&history=3", json={"lr": 0.01})
+
+    for answer in (mine, theirs.json()):
+        assert answer["forecast"]["exact"]["a"] == pytest.approx(2.0)
+        assert [found["code"] for found in answer["diagnosis"]] == ["learning-rate-too-high"]
+    (run,) = again.json()["forecast"]["runs"]
+    assert run["how"] == "closed form"
+    assert len(run["history"]["step"]) == 3
+
+
 async def test_dry_run_can_be_switched_off(client: httpx.AsyncClient) -> None:
     assert (await client.post("/v1/jobs?dry_run=0")).status_code == 202
 

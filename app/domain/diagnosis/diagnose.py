@@ -98,5 +98,6 @@ def _ask(rule: Rule, case: Case) -> Diagnosis | None:
     """Return what a rule says; nothing where its formula leaves the floats."""
     try:
         return rule(case)
-    except ArithmeticError:
+    except (ArithmeticError, ValueError):
+        # The logarithm of a part that has vanished, the whole part of a NaN.
         return None

@@ -275,3 +275,34 @@ def test_warnings_are_shown(make_record: Make[JobRecord]) -> None:
     record = make_record(warnings=(Warn(code="device-fell-back", message="Runs on cpu."),))
 
     assert line_of(report(record, [], base_url=BASE), "note").endswith("Runs on cpu.")
+
+
+def test_reasons_stand_in_the_report_each_with_its_command(
+    make_record: Make[JobRecord], make_run: Make[RunResult], make_exact: Make[Exact]
+) -> None:
+    spec = FitSpec.model_validate({"zero_grad": False})
+    outcome = Outcome(exact=make_exact(), problem=make_problem_of_two(), runs=(make_run(),))
+    record = make_record(spec=spec, outcome=outcome)
+    lines = report(record, [], base_url=BASE).splitlines()
+    why = [line for line in lines if line.startswith("why ")]
+    tries = [line for line in lines if line.startswith("try ")]
+
+    assert [line.split()[1:3] for line in why] == [["The", "gradient"], ["There", "are"]]
+    rerun = f"curl -X POST '{BASE}/v1/jobs/{record.id}/rerun?wait&format=text'"
+    # Two points of one's own have no remedy that could be typed.
+    assert [line.removeprefix("try        ") for line in tries] == [
+        f"{rerun} -d '{{\"zero_grad\": true}}'"
+    ]
+
+
+def make_problem_of_two() -> Problem:
+    return Problem(
+        points=2,
+        mean_x=0.5,
+        mean_y=0.5,
+        variance_x=0.25,
+        hessian_eigenvalues=(2.6, 0.4),
+        condition_number=6.5,
+        largest_stable_sgd_lr=0.77,
+        best_sgd_lr=0.67,
+    )

@@ -5,6 +5,9 @@ from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis
+from hypothesis import strategies as st
 
 from app.domain.diagnosis.diagnose import diagnose
 from app.domain.diagnosis.entry import Diagnosis
@@ -133,3 +136,42 @@ def test_extreme_settings_give_a_diagnosis_that_json_can_carry(
     numbers = [value for value in found.evidence.values() if not isinstance(value, str)]
     assert all(map(math.isfinite, numbers))
     assert len(found.message) < 300
+
+
+sizes = st.one_of(st.floats(1e-320, 1e300), st.sampled_from([0.0, 1e-9, 1.0, 1e30]))
+names = st.sampled_from(["SGD", "Adam", "Adagrad", "ASGD", "RMSprop"])
+
+
+@hypothesis(max_examples=300, deadline=None)
+@given(
+    name=names,
+    lr=st.floats(1e-320, 1e30),
+    left=sizes,
+    eigenvalues=st.tuples(sizes, sizes).map(lambda pair: (max(pair), min(pair))),
+    start=st.one_of(st.none(), st.floats(-1e30, 1e30)),
+    dtype=st.sampled_from(["float32", "float64"]),
+    decay=st.sampled_from([0.0, 0.1, 1e30]),
+)
+def test_whatever_came_out_can_be_shown(  # noqa: PLR0913, PLR0917  # as many as a run has sides
+    name: str,
+    lr: float,
+    left: float,
+    eigenvalues: tuple[float, float],
+    start: float | None,
+    dtype: str,
+    decay: float,
+) -> None:
+    if eigenvalues[0] == 0:
+        return
+    body: dict[str, Any] = {
+        "optimizer": {"name": name, "lr": lr, "weight_decay": decay},
+        "dtype": dtype,
+        "stop": {"loss_below": 1e-12},
+    }
+    if start is not None:
+        body["init"] = {"a": start, "b": -start}
+    outcome = make_outcome(lr=lr, left=left, eigenvalues=eigenvalues)
+    found = diagnose(parse_spec(body).spec, outcome)
+
+    assert orjson.dumps([reason.model_dump(by_alias=True) for reason in found])
+    assert len(found) <= 2
