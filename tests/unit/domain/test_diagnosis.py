@@ -138,7 +138,7 @@ def test_extreme_settings_give_a_diagnosis_that_json_can_carry(
     assert len(found.message) < 300
 
 
-sizes = st.one_of(st.floats(1e-320, 1e300), st.sampled_from([0.0, 1e-9, 1.0, 1e30]))
+sizes = st.one_of(st.floats(1e-300, 1e300), st.sampled_from([0.0, 1e-9, 1.0, 1e30]))
 names = st.sampled_from(["SGD", "Adam", "Adagrad", "ASGD", "RMSprop"])
 
 
@@ -152,7 +152,7 @@ names = st.sampled_from(["SGD", "Adam", "Adagrad", "ASGD", "RMSprop"])
     dtype=st.sampled_from(["float32", "float64"]),
     decay=st.sampled_from([0.0, 0.1, 1e30]),
 )
-def test_whatever_came_out_can_be_shown(  # noqa: PLR0913, PLR0917  # as many as a run has sides
+def test_whatever_came_out_can_be_shown(  # noqa: PLR0917  # as many as a run has sides
     name: str,
     lr: float,
     left: float,
