@@ -28,7 +28,9 @@ def never_zeroed(cases: Sequence[Case]) -> Diagnosis:
     arithmetic; the excess loss comes back to up to 1 / (1 - lr l / 4) of the first.
     """
     evidence: Evidence = {"zero_grad": "false"}
-    evidence |= next((swing for case in cases if (swing := _swing(case))), {})
+    swings = [swing for case in cases if (swing := _swing(case))]
+    if swings:
+        evidence |= swings[0]
     for case in cases:
         best, loss = case.run.best, case.run.loss
         if best is not None and best.loss is not None and loss is not None and loss > best.loss:
