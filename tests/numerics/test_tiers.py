@@ -210,13 +210,53 @@ def test_a_snapshot_goes_on_where_it_was_made(engine: str) -> None:
     kept = half.snapshot()
     assert kept is not None
     run = prepare(spec_of())
-    assert run.used.name == "rules"
     run.resume(kept)
     rows += [block.rows for block in run.blocks()]
 
-    assert run.used.name == engine
+    assert run.used == half.used
     assert run.result(StopReason.MAX_STEPS).engine == engine
     assert_same_rows(concatenate(rows), whole)
+
+
+def test_a_run_that_goes_on_is_not_judged_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    half = prepare(spec_of(steps=15))
+    drain(half)
+    kept = half.snapshot()
+    assert kept is not None
+    monkeypatch.delattr(TieredRun, "_judge")
+    run = prepare(spec_of())
+    run.resume(kept)
+
+    assert run.used == half.used
+    assert run.used.verified is not None
+    assert drain(run)[1].engine == "rules"
+
+
+def test_a_run_that_was_refused_its_engine_goes_on_in_the_loop(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with monkeypatch.context() as patched, caplog.at_level(logging.WARNING):
+        spoil(patched, "2.0 * (tilt + mean * shift)", "2.0 * tilt")
+        half = prepare(spec_of(steps=15, engine="rules"))
+        drain(half)
+        kept = half.snapshot()
+        run = prepare(spec_of(engine="rules"))
+        assert kept is not None
+        run.resume(kept)
+
+    assert half.used.name == run.used.name == "torch"
+    assert run.used.reason.startswith("the rules engine was tried first and differed: ")
+
+
+@pytest.mark.parametrize("head", [b"fitjobs run 1", b"", b"{}"])
+def test_a_snapshot_that_does_not_name_its_engine_is_refused(head: bytes) -> None:
+    half = prepare(spec_of(steps=15))
+    drain(half)
+    kept = half.snapshot()
+    assert kept is not None
+
+    with pytest.raises(CheckpointUnusable, match="does not say which engine"):
+        prepare(spec_of()).resume(head + kept[kept.index(b"\n") :])
 
 
 def test_a_snapshot_of_another_engine_than_the_forced_one_is_refused() -> None:

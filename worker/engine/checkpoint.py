@@ -75,26 +75,6 @@ def unseal(sealed: bytes, *, place: str, device: torch.device) -> dict[str, Any]
     return state
 
 
-def place_in(sealed: bytes) -> str:
-    """Return the place where a sealed state was made.
-
-    Raises:
-        CheckpointUnusable: Of another version, too large, or damaged.
-    """
-    place: str = _read(sealed)["place"]
-    return place
-
-
-def engine_in(sealed: bytes) -> str:
-    """Return the name of the engine whose state this is.
-
-    Raises:
-        CheckpointUnusable: Of another version, too large, or damaged.
-    """
-    words = place_in(sealed).split()
-    return words[1]
-
-
 def _read(sealed: bytes) -> dict[str, Any]:
     """Return what the bytes hold, still encoded."""
     magic, rest = sealed[: len(_MAGIC)], sealed[len(_MAGIC) :]

@@ -1,5 +1,7 @@
 """One run by the fastest engine that proves itself: the plain loop judges every run's first steps.
 
+A run that goes on from a snapshot was judged when it began, and the snapshot says how that ended.
+
 A fast engine takes over only after it has made the same steps as the plain torch loop within the
 contract of fidelity.py; one that differs is not used, and the answer says so.
 """
@@ -14,13 +16,14 @@ from typing import Any, Final, Protocol
 import torch
 
 from app.domain.engines import choose_engine
+from app.domain.errors import CheckpointUnusable
 from app.domain.result import EngineUsed, RunResult, StopReason, Verified
 from app.domain.spec import FitSpec
 from app.log import fields
 from worker.contract import Block, Run
-from worker.engine import checkpoint
 from worker.engine.autograd import AutogradRun
 from worker.engine.exact import solve
+from worker.engine.faults import translated
 from worker.engine.fidelity import FACTOR, allowed_difference, spread_of
 from worker.engine.moments import MomentsRun
 from worker.engine.problem import Task
@@ -97,10 +100,23 @@ class TieredRun:
         self._kernels = kernels
         self._clock = clock
         name, reason = choose_engine(fit, queue=queue)
-        self.used = EngineUsed(name=name, reason=reason, version=torch.__version__)
-        if name != "torch":
-            self._judge()
-        self._run: Run = self._make(self.used.name, task)
+        self._used = EngineUsed(name=name, reason=reason, version=torch.__version__)
+        self._made: Run | None = None
+
+    @property
+    def used(self) -> EngineUsed:
+        """Which engine computes, and why; asks the judge if nobody has begun or resumed the run."""
+        _ = self._run
+        return self._used
+
+    @property
+    def _run(self) -> Run:
+        if self._made is None:
+            with translated(self._task.x.device):
+                if self._used.name != "torch":
+                    self._judge()
+                self._made = self._make(self._used.name, self._task)
+        return self._made
 
     def blocks(self, breathe: Callable[[], None] = lambda: None) -> Iterator[Block]:
         """Compute lazily, about 50 ms of steps at a time.
@@ -112,11 +128,12 @@ class TieredRun:
 
     def result(self, stop_reason: StopReason) -> RunResult:
         """Describe the run as it stands after the last block."""
-        return self._run.result(stop_reason).model_copy(update={"engine": self.used.name})
+        return self._run.result(stop_reason).model_copy(update={"engine": self._used.name})
 
     def snapshot(self) -> bytes | None:
-        """Return all that the next block depends on, and which engine it is for."""
-        return self._run.snapshot()
+        """Return all that the next block depends on, behind a line about the engine it is for."""
+        kept = self._run.snapshot()
+        return None if kept is None else self._used.model_dump_json().encode() + b"\n" + kept
 
     def resume(self, snapshot: bytes) -> None:
         """Stand where a run of the same spec and data stood, on the engine that it ran on.
@@ -124,16 +141,16 @@ class TieredRun:
         Raises:
             CheckpointUnusable: It was made in another version or place, or it is damaged.
         """
-        engine = checkpoint.engine_in(snapshot)
-        if engine != self.used.name and self._fit.engine == "auto":
+        head, _, kept = snapshot.partition(b"\n")
+        try:
+            used = EngineUsed.model_validate_json(head)
+        except ValueError as error:
+            raise CheckpointUnusable("the checkpoint does not say which engine made it") from error
+        if self._fit.engine in {"auto", used.name}:
             # Engines agree to rounding, not to bits.
-            self.used = EngineUsed(
-                name=engine,
-                reason="it goes on from a checkpoint of this engine",
-                version=torch.__version__,
-            )
-            self._run = self._make(engine, self._task)
-        self._run.resume(snapshot)
+            with translated(self._task.x.device):
+                self._used, self._made = used, self._make(used.name, self._task)
+        self._run.resume(kept)
 
     def _make(self, engine: str, task: Task) -> FastRun:
         how: dict[str, Any] = {"task": task, "index": self._index, "label": self.label}
@@ -158,7 +175,7 @@ class TieredRun:
     def _judge(self) -> None:
         """Let the plain loop judge the chosen engine; keep the loop when it differs."""
         task = sample_of(self._task)
-        name, optimizer = self.used.name, self._fit.optimizer.name
+        name, optimizer = self._used.name, self._fit.optimizer.name
         steps = _JUDGED_LONGER.get(optimizer, JUDGED_STEPS)
         found = compare(
             self._make("torch", task).first_rows(steps),
@@ -171,7 +188,7 @@ class TieredRun:
                 extra=fields(engine=name, optimizer=optimizer, detail=found.fault),
             )
             reason = f"the {name} engine was tried first and differed: {found.fault}"
-            self.used = self.used.model_copy(update={"name": "torch", "reason": reason})
+            self._used = self._used.model_copy(update={"name": "torch", "reason": reason})
             return
         verified = Verified(
             against=f"torch.optim.{optimizer} {torch.__version__}",
@@ -179,7 +196,7 @@ class TieredRun:
             points=found.points,
             max_relative_difference=found.difference,
         )
-        self.used = self.used.model_copy(update={"verified": verified})
+        self._used = self._used.model_copy(update={"verified": verified})
 
 
 def sample_of(task: Task) -> Task:

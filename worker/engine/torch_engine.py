@@ -39,7 +39,11 @@ class Prepared:
 
     @property
     def engine(self) -> EngineUsed:
-        """Which engine computes, and why; after a resume, the one that goes on."""
+        """Which engine computes, and why; after a resume, the one that goes on.
+
+        Raises:
+            EngineFault: The memory does not suffice, or torch refuses the settings.
+        """
         queue = self.device.partition(":")[0]
         return combine(self.spec, [run.used for run in self.runs], queue=queue)
 
@@ -62,7 +66,7 @@ class TorchEngine:
     def prepare(
         self, spec: FitSpec | ComparisonSpec, *, columns: Columns | None, device: str
     ) -> Prepared:
-        """Load or draw the data and solve it exactly, or find it done; then try the engines.
+        """Load or draw the data and solve it exactly, or find it done; a run is tried when it begins.
 
         Args:
             spec: What to run.
@@ -70,7 +74,7 @@ class TorchEngine:
             device: "cpu", "cuda" or "cuda:N".
 
         Raises:
-            EngineFault: The device or the memory does not suffice, or torch refuses the settings.
+            EngineFault: The device or the memory does not suffice.
         """
         found = find_device(device)
         with translated(found):
@@ -134,6 +138,8 @@ def warm(kernels: Kernels | None = None, *, with_steps: bool = torch.version.cud
             }
         )
         run = TorchEngine(kernels=kernels).prepare(spec, columns=None, device="cpu").runs[0]
+        # Has the optimizer built, and judged where another engine than the loop is chosen.
+        _ = run.used
         if with_steps:
             for _ in run.blocks():
                 pass
