@@ -34,7 +34,7 @@ MAX_RUNS: Final = 1_000
 COLUMNS: Final = (
     *("run", "label", "optimizer", "lr", "a", "b", "loss", "excess_loss", "r2", "stop_reason"),
     *("converged", "steps", "evaluations", "steps_to_tolerance", "best_step", "best_loss"),
-    *("gradient_norm", "run_seconds", "engine"),
+    *("gradient_norm", "noise_floor_reached_at", "run_seconds", "engine"),
 )
 """Columns of the CSV, and what ?sort takes."""
 

@@ -111,6 +111,9 @@ class RunResult(Frozen):
         evaluations: Loss and gradient evaluations made (LBFGS makes several a step).
         steps_to_tolerance: First step, recorded or not, whose excess loss is within tolerance.
         best: The row with the lowest loss of all, recorded or not.
+        noise_floor_reached_at: First recorded step from which the line is the exact one up to a
+            rounding of a residual, so that the gradient is noise; None when it never was, or the
+            loss is not mse.
         gradient_norm: Euclidean norm of the full gradient at the end.
         run_seconds: Time in the loop.
         engine: Which engine made its steps: "torch", "moments" or "rules".
@@ -134,6 +137,7 @@ class RunResult(Frozen):
     best: Point | None
     gradient_norm: float | None
     run_seconds: float
+    noise_floor_reached_at: int | None = None
     engine: str = "torch"
 
 

@@ -185,7 +185,8 @@ class MomentsRun(TorchRun):
         return self._look(0, math.nan)
 
     def _gradient_norm_here(self) -> float:
-        return math.hypot(*self._round(*_slope_of_bowl(self._task.bowl, *self._line.get())))
+        _, by_a, by_b = self._on_all_points(*self._line.get())
+        return math.hypot(*self._round(by_a, by_b))
 
     def _round_loss(self, loss: float, largest: float) -> float:
         return self._round(loss, 0.0)[0] if loss <= largest else loss + math.inf

@@ -15,6 +15,7 @@ from app.domain.spec import FitSpec
 from worker.contract import Block
 from worker.engine import checkpoint
 from worker.engine.faults import translated
+from worker.engine.noise import NoiseFloor
 from worker.engine.optimizers import NEEDS_CLOSURE, make_optimizer, make_schedule
 from worker.engine.parameters import make_line, move_line
 from worker.engine.problem import DTYPES, Task
@@ -89,6 +90,7 @@ class TorchRun(ABC):
         self._schedule = make_schedule(spec.scheduler, self._optimizer, steps=spec.steps)
         self._watch = Watch(spec)
         self._record = Record(spec, with_batch=dealer is not None)
+        self._noise = NoiseFloor(task)
         self._row: Row | None = None
         self._evaluations = 0
         self._seconds = 0.0
@@ -125,9 +127,11 @@ class TorchRun(ABC):
                     if reason is not None or self._clock() - started >= BLOCK_SECONDS:
                         break
             row = self._here()
+            rows = self._record.take()
+            self._noise.see(rows)
             self._seconds += self._clock() - started
             yield Block(
-                rows=self._record.take(),
+                rows=rows,
                 step=row.step,
                 loss=row.loss,
                 a=row.a,
@@ -170,6 +174,7 @@ class TorchRun(ABC):
             lr=self._lr,
             row=row,
             watch=self._watch,
+            noise=self._noise,
             gradient_norm=norm,
             evaluations=self._evaluations,
             seconds=self._seconds,
@@ -193,6 +198,7 @@ class TorchRun(ABC):
                 "schedule": self._schedule.state() if self._schedule is not None else None,
                 "batches": self._dealer.state() if self._dealer is not None else None,
                 "watch": self._watch.state(),
+                "noise": self._noise.reached_at,
                 "evaluations": self._evaluations,
                 "seconds": self._seconds,
             }
@@ -219,5 +225,7 @@ class TorchRun(ABC):
         if self._dealer is not None:
             self._dealer.restore(state["batches"])
         self._watch.restore(state["watch"])
+        # Older ones do not say.
+        self._noise.reached_at = state.get("noise")
         self._evaluations = state["evaluations"]
         self._seconds = state["seconds"]

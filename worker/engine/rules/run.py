@@ -18,8 +18,10 @@ from worker.contract import Block
 from worker.engine import checkpoint
 from worker.engine.batch_moments import BatchMoments
 from worker.engine.fidelity import stillness_of
+from worker.engine.noise import NoiseFloor
 from worker.engine.problem import Task
 from worker.engine.report import report
+from worker.engine.rules import loop
 from worker.engine.rules.executors import Course, Executor, Standing, Stretch
 from worker.engine.rules.rates import Rates
 from worker.engine.rules.rule import RULES
@@ -99,6 +101,7 @@ class RulesRun:
             memory=tuple(value for value in remembered for _ in range(2)),
             noted=(math.inf, 0.0, math.nan, math.nan, math.nan, -1.0, -1.0, math.nan),
         )
+        self._noise = NoiseFloor(task)
         self._seconds = 0.0
 
     def blocks(self, breathe: Callable[[], None] = lambda: None) -> Iterator[Block]:
@@ -114,13 +117,15 @@ class RulesRun:
             before = self._standing.step
             stretch = self._advance(count)
             reason = _REASONS[stretch.reason]
+            rows = self._rows_of(stretch)
+            self._noise.see(rows)
             taken = self._clock() - started
             self._seconds += taken
             made = max(1, self._standing.step - before)
             count = max(1, min(MOST_STEPS, int(BLOCK_SECONDS / max(taken / made, 1e-9))))
             row = self._here()
             yield Block(
-                rows=self._rows_of(stretch),
+                rows=rows,
                 step=row.step,
                 loss=row.loss,
                 a=row.a,
@@ -205,6 +210,14 @@ class RulesRun:
             batch_loss=self._standing.noted[7],
         )
 
+    def _gradient_norm(self, row: Row) -> float:
+        """Return the norm of the gradient on all points; as hypot, which squares of 1e-300 need."""
+        bowl = self._course.bowl
+        is_still = row.excess_loss < bowl[8]
+        all_points = (bowl[5], bowl[4] ** 2, 0.0, 0.0, 0.0)
+        by_a, by_b, _ = loop.gradient(*loop.errors(row.a, row.b, bowl), is_still, all_points, 0)
+        return math.hypot(by_a, by_b)
+
     def _watch(self) -> Watch:
         """Return what the loop has noted, in the words of the other engines."""
         loss, step, a, b, batch_loss, reached, goal, _ = self._standing.noted
@@ -238,7 +251,8 @@ class RulesRun:
             lr=self._lr,
             row=row,
             watch=self._watch(),
-            gradient_norm=_gradient_norm(self._course.bowl, row.a, row.b),
+            noise=self._noise,
+            gradient_norm=self._gradient_norm(row),
             evaluations=row.step,
             seconds=self._seconds,
             stop_reason=stop_reason,
@@ -250,6 +264,7 @@ class RulesRun:
             "standing": asdict(self._standing),
             "rates": self._rates.state(),
             "batches": None if self._batches is None else self._batches.state(),
+            "noise": self._noise.reached_at,
             "seconds": self._seconds,
         }
         return checkpoint.seal(state, place=self._place())
@@ -264,6 +279,8 @@ class RulesRun:
         try:
             self._standing = _on_stride(Standing(**state["standing"]), self._course)
             self._restore_dealers(state["rates"], state["batches"])
+            # Older ones do not say.
+            self._noise.reached_at = state.get("noise")
             self._seconds = state["seconds"]
         except (LookupError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointUnusable("the checkpoint is of another spec") from error
@@ -310,19 +327,6 @@ def bowl_of(task: Task) -> tuple[float, ...]:
 
 def loss_of(bowl: tuple[float, ...], a: float, b: float, *, dtype: torch.dtype) -> float:
     """Return the loss of a line as the loop does: in the run's type, inf where squares overflow."""
-    exact_a, exact_b, rest_a, rest_b, deviation, mean_x, floor, most, still = bowl
-    error_a = (a - exact_a) - rest_a
-    tilt = deviation * error_a
-    shift = error_a * mean_x + ((b - exact_b) - rest_b)
-    excess = tilt * tilt + shift * shift
-    if excess < still:
-        return 0.0
-    loss = torch.tensor(floor + excess, dtype=dtype).item()
-    return math.inf if loss > most else loss
-
-
-def _gradient_norm(bowl: tuple[float, ...], a: float, b: float) -> float:
-    exact_a, exact_b, rest_a, rest_b, deviation, mean_x, *_ = bowl
-    error_a = (a - exact_a) - rest_a
-    shift = error_a * mean_x + ((b - exact_b) - rest_b)
-    return math.hypot(2.0 * (deviation * (deviation * error_a) + mean_x * shift), 2.0 * shift)
+    wide, _ = loop.losses(*loop.errors(a, b, bowl), bowl)
+    loss = torch.tensor(wide, dtype=dtype).item()
+    return math.inf if loss > bowl[7] else loss
