@@ -22,30 +22,65 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
         {"betas": [0.0, 0.0], "eps": 1e-3},
         {"decoupled_weight_decay": True, "weight_decay": 0.1, "lr": 0.1},
     ],
-    "AdamW": [{}, {"amsgrad": True, "betas": [0.8, 0.9], "weight_decay": 0.3}],
-    "Adagrad": [{}, {"lr_decay": 0.1, "weight_decay": 0.1, "initial_accumulator_value": 0.5}],
-    "ASGD": [{}, {"lambd": 0.1, "alpha": 0.3, "weight_decay": 0.1, "t0": 5.0}],
+    "AdamW": [
+        {},
+        {"amsgrad": True, "betas": [0.8, 0.9], "weight_decay": 0.3, "lr": 0.01, "eps": 1e-4},
+    ],
+    "Adagrad": [
+        {},
+        {"lr_decay": 0.1, "weight_decay": 0.1, "initial_accumulator_value": 0.5},
+        {"lr": 0.1, "eps": 0.01},
+    ],
+    "ASGD": [
+        {},
+        {"lambd": 0.1, "alpha": 0.3, "weight_decay": 0.1, "t0": 5.0, "lr": 0.03},
+    ],
     "RMSprop": [
         {},
         {"centered": True},
-        {"momentum": 0.9, "weight_decay": 0.1, "lr": 0.001},
+        {"momentum": 0.9, "weight_decay": 0.1, "lr": 0.001, "eps": 1e-3},
         {"centered": True, "momentum": 0.5, "alpha": 0.3},
     ],
-    "Rprop": [{}, {"etas": [0.3, 1.7], "step_sizes": [1e-3, 2.0]}],
-    "Adadelta": [{}, {"rho": 0.3, "weight_decay": 0.1}],
-    "Adamax": [{}, {"weight_decay": 0.2, "betas": [0.2, 0.3], "lr": 0.05}],
+    "Rprop": [{}, {"etas": [0.3, 1.7], "step_sizes": [1e-3, 2.0], "lr": 0.1}],
+    "Adadelta": [{}, {"rho": 0.3, "weight_decay": 0.1, "lr": 0.5, "eps": 1e-4}],
+    "Adamax": [{}, {"weight_decay": 0.2, "betas": [0.2, 0.3], "lr": 0.05, "eps": 1e-3}],
     "NAdam": [
         {},
-        {"weight_decay": 0.1, "betas": [0.5, 0.9]},
+        {"weight_decay": 0.1, "betas": [0.5, 0.9], "lr": 0.005, "eps": 1e-3},
         {"decoupled_weight_decay": True, "weight_decay": 0.1, "momentum_decay": 0.1},
     ],
     "RAdam": [
         {},
-        {"weight_decay": 0.1, "lr": 0.05},
+        {"weight_decay": 0.1, "lr": 0.05, "eps": 1e-3},
         {"decoupled_weight_decay": True, "weight_decay": 0.1, "betas": [0.5, 0.9]},
     ],
 }
 """All settings that a rule has a branch for, the defaults first."""
+
+MORE_OPTIONS: dict[str, list[dict[str, Any]]] = {
+    "Adafactor": [
+        {},
+        {"lr": 0.02, "beta2_decay": -0.5, "weight_decay": 0.1, "d": 2.0, "eps": [1e-6, 0.1]},
+    ],
+    "LBFGS": [
+        {},
+        {"line_search_fn": "strong_wolfe"},
+        {"lr": 0.5, "max_iter": 3, "max_eval": 3, "history_size": 2, "tolerance_grad": 1e-5},
+        {"max_iter": 1, "tolerance_change": 1e-5},
+    ],
+    "Muon": [
+        {},
+        {"lr": 0.05, "weight_decay": 0.0, "momentum": 0.5, "nesterov": False, "eps": 1e-3},
+        {"ns_coefficients": [3.0, -3.2, 1.2], "ns_steps": 3, "adjust_lr_fn": "match_rms_adamw"},
+    ],
+    "SparseAdam": [{}, {"lr": 0.01, "betas": [0.5, 0.9], "eps": 1e-3}],
+}
+"""The same for classes that have no rule."""
+
+ALL_OPTIONS = {**OPTIONS, **MORE_OPTIONS}
+
+MILLION: dict[str, Any] = {"data": {"generate": {"n": 1_000_000, "noise": 0.5, "x": [-2.0, 7.0]}}}
+"""The fields of a spec for so many points that summing them is what costs, and rounds."""
 
 SMALL, LARGE = {"float32": 1e-15, "float64": 1e-150}, {"float32": 1e18, "float64": 1e149}
 """Scales whose squares are still numbers of the type."""
@@ -54,6 +89,13 @@ SMALL, LARGE = {"float32": 1e-15, "float64": 1e-150}, {"float32": 1e18, "float64
 def optimizers() -> Iterator[dict[str, Any]]:
     """Yield every optimizer that has a rule with every set of options."""
     for name, sets in OPTIONS.items():
+        for options in sets:
+            yield {"name": name, **options}
+
+
+def all_optimizers() -> Iterator[dict[str, Any]]:
+    """Yield every optimizer of torch.optim with every set of options."""
+    for name, sets in ALL_OPTIONS.items():
         for options in sets:
             yield {"name": name, **options}
 

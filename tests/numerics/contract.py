@@ -3,16 +3,17 @@
 The contract counts roundings: at every step 32 of them. What one rounding is worth depends on the
 run: a fit that runs away or hunts round its minimum makes every rounding larger from step to step.
 So where the contract does not hold as it stands, the loop is asked what one rounding does to itself:
-it runs again with its gradients one rounding larger, with roundings of random sign, and with its
-points in another order. 32 of those it is. From the step at which the loop breaks the contract
-with itself, nobody can say which of the two is right, and only windows are compared.
+it runs again with every gradient, and with every residual, one rounding off to a random side, and
+with its points in another order. 32 of those it is. From the step at which the loop breaks the
+contract with itself, nobody can say which of the two is right, and only windows are compared.
 """
 
 import math
 import random
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 
@@ -26,11 +27,8 @@ from worker.engine.problem import Task
 NEARBY = 16
 """Steps before and after, within which the worth of a rounding is taken: losses cross zero."""
 WINDOW = 50
-VOLATILE = frozenset({"RMSprop", "Adadelta", "Rprop"})
-"""Once their gradient is rounding noise they turn it into full steps: the contract ends there. The
-first two divide it by its own size, and of the third only its sign counts."""
-
 Turn = Callable[[torch.Tensor], torch.Tensor]
+"""Of one gradient into another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,11 +39,14 @@ class Verdict:
         faults: Where the contract does not hold, in words.
         judged: How many steps were compared one by one.
         is_plain: Whether the contract held as it stands, at every step.
+        loop_itself: How far the loop lies from itself, in units of which 32 are the contract's; not
+            asked where the contract holds.
     """
 
     faults: list[str]
     judged: int
     is_plain: bool
+    loop_itself: float = math.nan
 
 
 def play_loop(spec: FitSpec, task: Task, turn: Turn | None = None) -> Rows:
@@ -78,68 +79,87 @@ def roundings(task: Task, loop: Rows, other: Rows) -> list[float]:
     return found
 
 
-def judge(spec: FitSpec, task: Task, loop: Rows, ours: Rows) -> Verdict:
-    """Compare an engine's rows with the plain loop's."""
+def judge(task: Task, loop: Rows, ours: Rows, own: "Itself") -> Verdict:
+    """Compare an engine's rows with the plain loop's, which `own` is about."""
     units = roundings(task, loop, ours)
     same_end = len(loop) == len(ours)
     if same_end and all(unit <= FACTOR for unit in units):
         return Verdict(faults=[], judged=len(units), is_plain=True)
-    own = _own_roundings(spec, task, loop)
-    until = next((step for step, unit in enumerate(own) if unit > FACTOR), len(own))
-    is_volatile = spec.optimizer.name in VOLATILE
-    until = min(until, _noise_floor(task, loop)) if is_volatile else until
+    worth = own.roundings
+    until = next((step for step, unit in enumerate(worth) if unit > FACTOR), len(worth))
     faults = [
         f"step {step}: {ours.loss[step]!r}, the loop's {loop.loss[step]!r}: {unit:.3g} roundings"
         for step, unit in enumerate(units[:until])
-        if not unit <= FACTOR * max(1.0, *own[max(0, step - NEARBY) : step + NEARBY + 1])
+        if not unit <= FACTOR * max(1.0, *worth[max(0, step - NEARBY) : step + NEARBY + 1])
     ]
     if not same_end and min(len(loop), len(ours)) <= until:
         faults.append(f"ends at step {ours.step[-1]}, the loop at {loop.step[-1]}")
-    if not is_volatile:
-        faults += _compare_windows(loop.loss[until:], ours.loss[until:])
-    return Verdict(faults=faults, judged=min(until, len(units)), is_plain=False)
+    known = [rows.loss[until:] for rows in (loop, *own.others)]
+    faults += _compare_windows(known, ours.loss[until:])
+    judged = min(until, len(units))
+    return Verdict(faults=faults, judged=judged, is_plain=False, loop_itself=max(worth))
 
 
-def _own_roundings(spec: FitSpec, task: Task, loop: Rows) -> list[float]:
-    """Return at every step how far the loop lies from itself with roundings of another kind."""
-    eps = torch.finfo(task.x.dtype).eps
-    chance = random.Random(0)  # noqa: S311  # roundings are no secret
-    others = [
-        play_loop(spec, task, lambda gradient: gradient * (1.0 + eps)),
-        play_loop(spec, task, lambda gradient: gradient * (1.0 + chance.choice((-eps, eps)))),
-    ]
-    if spec.batch_size is None:
-        order = torch.randperm(len(task.x), generator=torch.Generator().manual_seed(0))
-        others.append(play_loop(spec, replace(task, x=task.x[order], y=task.y[order])))
-    columns = [roundings(task, loop, other) for other in others]
-    # Where another one ends earlier, the loop has nothing to be compared with any more.
-    ended = math.inf
-    return [
-        max(column[step] if step < len(column) else ended for column in columns)
-        for step in range(len(loop))
-    ]
+class Itself:
+    """How far the loop lies from itself when its roundings fall to other sides.
+
+    Args:
+        spec: What is run.
+        task: Its points.
+        loop: The rows of the loop as it is.
+    """
+
+    def __init__(self, spec: FitSpec, task: Task, loop: Rows) -> None:
+        self._spec = spec
+        self._task = task
+        self._loop = loop
+
+    @cached_property
+    def roundings(self) -> list[float]:
+        """At every step, in units of which the contract allows 32; the largest of all ways."""
+        columns = [roundings(self._task, self._loop, other) for other in self.others]
+        # Where another one ends earlier, the loop has nothing to be compared with any more.
+        ended = math.inf
+        return [
+            max(column[step] if step < len(column) else ended for column in columns)
+            for step in range(len(self._loop))
+        ]
+
+    @cached_property
+    def others(self) -> list[Rows]:
+        """The loop's rows with other roundings."""
+        return list(self._played())
+
+    def _played(self) -> Iterator[Rows]:
+        spec, task = self._spec, self._task
+        eps = torch.finfo(task.x.dtype).eps
+        chance = random.Random(0)  # noqa: S311  # roundings are no secret
+        yield play_loop(spec, task, lambda gradient: gradient * (1.0 + chance.choice((-eps, eps))))
+        yield self._with_rounded_residuals()
+        if spec.batch_size is None and len(task.x) > 1:
+            order = torch.randperm(len(task.x), generator=torch.Generator().manual_seed(0))
+            yield play_loop(spec, replace(task, x=task.x[order], y=task.y[order]))
+
+    def _with_rounded_residuals(self) -> Rows:
+        run = AutogradRun(self._spec, task=self._task, index=0, label="run")
+        generator = torch.Generator().manual_seed(0)
+        eps = torch.finfo(self._task.x.dtype).eps
+
+        def loss(line: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            side = torch.randint(0, 2, y.shape, generator=generator, dtype=y.dtype) * 2.0 - 1.0
+            rounding = eps * side * (line.detach().abs() + y.abs())
+            return torch.mean((line - y + rounding) ** 2)
+
+        run._loss = loss
+        return drain(run)[0]
 
 
-def _noise_floor(task: Task, loop: Rows) -> int:
-    """Return the first step whose excess loss is no more than the contract leaves to rounding."""
-    spread = spread_of(task)
-    assert loop.excess_loss is not None
-    columns = zip(loop.loss, loop.excess_loss, loop.a, loop.b, strict=True)
-    return next(
-        (
-            step
-            for step, (loss, excess, a, b) in enumerate(columns)
-            if excess < allowed_difference(loss, spread(a, b), task.x.dtype)
-        ),
-        len(loop),
-    )
-
-
-def _compare_windows(loop: Sequence[float], ours: Sequence[float]) -> list[str]:
-    """Compare medians where steps cannot be compared."""
+def _compare_windows(known: Sequence[Sequence[float]], ours: Sequence[float]) -> list[str]:
+    """Compare medians where steps cannot be compared: ours with those of the loop in all ways."""
     faults = list[str]()
-    for start in range(0, min(len(loop), len(ours)) - WINDOW, WINDOW):
-        theirs, own = (statistics.median(part[start : start + WINDOW]) for part in (loop, ours))
-        if not theirs / 10.0 <= own <= theirs * 10.0:
+    for start in range(0, min(map(len, (*known, ours))) - WINDOW, WINDOW):
+        theirs = [statistics.median(part[start : start + WINDOW]) for part in known]
+        own = statistics.median(ours[start : start + WINDOW])
+        if not min(theirs) / 10.0 <= own <= max(theirs) * 10.0:
             faults.append(f"median of a window: {own!r}, the loop's {theirs!r}")
     return faults

@@ -128,7 +128,13 @@ def gradients(number: NumberType) -> st.SearchStrategy[list[float | None]]:
     range_ = np.finfo(number)
     tiny = float(range_.tiny)
     widest, wide = (1e38, 1e12) if number == "float32" else (1e300, 1e100)
+    # Every order of magnitude as likely as any other, down to the denormals of float32.
+    least, most = (-44, 37) if number == "float32" else (-300, 299)
+    of_any_size = st.tuples(
+        st.floats(1.0, 10.0), st.integers(least, most), st.sampled_from([1, -1])
+    )
     kinds = [
+        of_any_size.map(lambda drawn: _as(number, drawn[0] * 10.0 ** drawn[1] * drawn[2])),
         st.floats(-10.0, 10.0, width=width),
         st.floats(-_as(number, wide), _as(number, wide), width=width),
         st.floats(-_as(number, widest), _as(number, widest), width=width),
