@@ -29,14 +29,11 @@ def report(
     """Describe a run as it stands.
 
     Args:
-        spec: What was run.
-        task: Its data and exact answer.
-        index: Position in the job, from 0.
-        label: Name in rankings and legends.
+        spec, task: What was run, its data and exact answer.
+        index, label: Position in the job, from 0; name in rankings and legends.
         lr: The learning rate, resolved.
         row: The last row, or row 0 before any step.
-        watch: What was seen on the way.
-        noise: Likewise.
+        watch, noise: What was seen on the way.
         gradient_norm: Euclidean norm of the full gradient at the row; may be inf or NaN.
         evaluations: Loss and gradient evaluations made.
         seconds: Time in the loop.
