@@ -43,7 +43,9 @@ class Sized:
 
     def __mul__(self, other: "Sized") -> "Sized":
         grown = self.size * abs(other.value) + other.size * abs(self.value)
-        return type(self)(self.value * other.value, grown)
+        # Of what has cancelled to 0, only the product of both roundings is left.
+        both = self.size * float(self.range.eps) * other.size
+        return type(self)(self.value * other.value, grown + both)
 
     def __truediv__(self, other: "Sized") -> "Sized":
         if other.value == 0.0:

@@ -97,6 +97,7 @@ def test_every_option_is_tried(name: str) -> None:
     assert "lr" in tried
 
 
+@pytest.mark.timeout(600)  # 75 cases of Adam, each up to four loops of 150 steps
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_keeps_the_contract(name: str, dtype: str, kernels: Kernels) -> None:

@@ -4,7 +4,6 @@ from typing import Final
 
 from app.domain.result import RunResult, StopReason, format_equation
 from app.domain.spec import FitSpec
-from worker.engine.noise import NoiseFloor
 from worker.engine.problem import Task
 from worker.engine.watch import Row, Watch, to_finite, to_point
 
@@ -20,7 +19,6 @@ def report(
     lr: float,
     row: Row,
     watch: Watch,
-    noise: NoiseFloor,
     gradient_norm: float,
     evaluations: int,
     seconds: float,
@@ -29,11 +27,13 @@ def report(
     """Describe a run as it stands.
 
     Args:
-        spec, task: What was run, its data and exact answer.
-        index, label: Position in the job, from 0; name in rankings and legends.
+        spec: What was run.
+        task: Its data and exact answer.
+        index: Position in the job, from 0.
+        label: Name in rankings and legends.
         lr: The learning rate, resolved.
         row: The last row, or row 0 before any step.
-        watch, noise: What was seen on the way.
+        watch: What was seen on the way.
         gradient_norm: Euclidean norm of the full gradient at the row; may be inf or NaN.
         evaluations: Loss and gradient evaluations made.
         seconds: Time in the loop.
@@ -57,7 +57,6 @@ def report(
         evaluations=evaluations,
         steps_to_tolerance=watch.steps_to_tolerance,
         best=to_point(watch.best, with_excess=with_excess),
-        noise_floor_reached_at=noise.reached_at,
         gradient_norm=to_finite(gradient_norm),
         run_seconds=seconds,
     )

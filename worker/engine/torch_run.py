@@ -166,7 +166,7 @@ class TorchRun(ABC):
             row = self._here()
             move_line(self._net, a=row.a, b=row.b)
             norm = self._gradient_norm_here()
-        return report(
+        told = report(
             self._spec,
             self._task,
             index=self._index,
@@ -174,12 +174,12 @@ class TorchRun(ABC):
             lr=self._lr,
             row=row,
             watch=self._watch,
-            noise=self._noise,
             gradient_norm=norm,
             evaluations=self._evaluations,
             seconds=self._seconds,
             stop_reason=stop_reason,
         )
+        return told.model_copy(update={"noise_floor_reached_at": self._noise.reached_at})
 
     def _place(self) -> str:
         return checkpoint.place_of(self._task.x.device, engine=self._engine)

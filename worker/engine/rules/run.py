@@ -243,7 +243,7 @@ class RulesRun:
             stop_reason: The last block's, or why the caller asks for no further one.
         """
         row = self._here()
-        return report(
+        told = report(
             self._spec,
             self._task,
             index=self._index,
@@ -251,12 +251,12 @@ class RulesRun:
             lr=self._lr,
             row=row,
             watch=self._watch(),
-            noise=self._noise,
             gradient_norm=self._gradient_norm(row),
             evaluations=row.step,
             seconds=self._seconds,
             stop_reason=stop_reason,
         )
+        return told.model_copy(update={"noise_floor_reached_at": self._noise.reached_at})
 
     def snapshot(self) -> bytes | None:
         """Return all that the next block depends on."""
