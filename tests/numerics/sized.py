@@ -95,4 +95,6 @@ def words_for(number: str) -> dict[str, Any]:
         "power": math.pow,
         "single": lambda value: float(np.float32(value)),
         "root": lambda value: value.root(),
+        # Whichever is chosen, the other may have been by a rounding.
+        "max": lambda one, other: kind(max(one.value, other.value), max(one.size, other.size)),
     }
