@@ -62,8 +62,8 @@ class Stop(Frozen):
 _Kind = TypeVar("_Kind", bound=str)
 
 
-class _Spec(Frozen, Generic[_Kind]):
-    """What fit and comparison share.
+class SpecBase(Frozen, Generic[_Kind]):
+    """What all kinds share.
 
     Attributes:
         kind: What the job runs.
@@ -143,7 +143,7 @@ def fits_float32(data: object) -> bool:
             return True
 
 
-class FitSpec(_Spec[Literal["fit"]]):
+class FitSpec(SpecBase[Literal["fit"]]):
     """One optimizer on one data set.
 
     Attributes:
@@ -160,7 +160,7 @@ class FitSpec(_Spec[Literal["fit"]]):
         return self
 
 
-class ComparisonSpec(_Spec[Literal["comparison"]]):
+class ComparisonSpec(SpecBase[Literal["comparison"]]):
     """Several optimizers on the same bytes, start and seed.
 
     Attributes:
@@ -209,11 +209,14 @@ def run_specs(spec: FitSpec | ComparisonSpec) -> tuple[tuple[str, FitSpec], ...]
     """Return a label and a fit for every run of the job, in the order of running."""
     if isinstance(spec, FitSpec):
         return ((spec.optimizer.name, spec),)
-    shared: dict[str, Any] = {
-        field: getattr(spec, field) for field in _Spec.model_fields if field != "kind"
-    }
+    shared = shared_fields(spec)
     # Not validated again: every pair of optimizer and scheduler was, with the comparison.
     return tuple(
         (contender.label, FitSpec.model_construct(**shared, optimizer=contender.optimizer))
         for contender in spec.optimizers
     )
+
+
+def shared_fields(spec: SpecBase[Any]) -> dict[str, Any]:
+    """Return what a spec has in common with every kind, by name."""
+    return {field: getattr(spec, field) for field in SpecBase.model_fields if field != "kind"}
