@@ -129,7 +129,7 @@ def fit_of(spec: SweepSpec, run: int) -> FitSpec:
     """Return the fit that repeats one run of a sweep exactly: same points, own rate and start."""
     place = place_of(spec, run)
     optimizer = spec.optimizers[place.optimizer].optimizer
-    rated = OptimizerSpec(
+    rated = OptimizerSpec.model_construct(
         name=optimizer.name,
         hyperparameters={**optimizer.hyperparameters, "lr": spec.rates[place.rate]},
     )
