@@ -19,8 +19,9 @@ from app.domain.errors import (
     StoreUnavailable,
 )
 from app.domain.job import JobError, Progress, Status
+from app.domain.outcome import Outcome
 from app.domain.ranking import crown, rank
-from app.domain.result import Outcome, RunResult, StopReason
+from app.domain.result import RunResult, StopReason
 from app.domain.spec import ComparisonSpec
 from app.log import bound, fields
 from app.settings import Settings

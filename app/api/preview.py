@@ -11,8 +11,8 @@ from app.domain.engines import choose_job_engine
 from app.domain.forecast.cost import BASIS
 from app.domain.forecast.forecast import Forecast, Foreseen, foretell, foretell_rows
 from app.domain.history import EMBEDDED_ROWS
+from app.domain.outcome import Outcome
 from app.domain.parse import count_points
-from app.domain.result import Outcome
 from app.service import Preview
 
 Shown = dict[str, object]

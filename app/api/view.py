@@ -14,7 +14,8 @@ from app.domain.events import Event
 from app.domain.history import EMBEDDED_ROWS, Rows
 from app.domain.job import JobError, JobRecord, Status
 from app.domain.message import message
-from app.domain.result import Outcome, RunResult
+from app.domain.outcome import Outcome
+from app.domain.result import RunResult
 from app.domain.spec import ComparisonSpec, FitSpec, run_specs
 
 JOBS_PATH: Final = "/v1/jobs"

@@ -14,7 +14,8 @@ from app.charts.text import draw_curves
 from app.domain.diagnosis.diagnose import diagnose
 from app.domain.job import JobRecord, Progress, Status
 from app.domain.message import explain_stop, message
-from app.domain.result import EngineUsed, Exact, Outcome, Problem, RunResult
+from app.domain.outcome import Outcome
+from app.domain.result import EngineUsed, Exact, Problem, RunResult
 from app.domain.spec import ComparisonSpec
 
 _NAME_WIDTH: Final = 9

@@ -3,7 +3,8 @@
 from typing import Final
 
 from app.domain.job import JobRecord, Progress, Status
-from app.domain.result import Outcome, RunResult, StopReason
+from app.domain.outcome import Outcome
+from app.domain.result import RunResult, StopReason
 from app.domain.spec import FitSpec, run_specs
 
 _REASONS: Final = {

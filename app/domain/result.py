@@ -5,7 +5,6 @@ from enum import StrEnum
 from pydantic import Field
 
 from app.domain.frozen import Frozen
-from app.domain.spec import Start
 
 
 class StopReason(StrEnum):
@@ -147,26 +146,6 @@ class Winner(Frozen):
     run: int
     label: str
     why: str
-
-
-class Outcome(Frozen):
-    """Everything that an attempt found out: one RunResult for a fit, several for a comparison.
-
-    Attributes:
-        exact: The least-squares answer for the data.
-        problem: The bowl that the optimizers ran in.
-        runs: One entry a run, in the order of running.
-        ranking: Positions in runs, best first; only for comparisons.
-        winner: The first of the ranking; only for comparisons.
-        start: Where every run began; None in jobs of before it was kept.
-    """
-
-    exact: Exact | None
-    problem: Problem | None
-    runs: tuple[RunResult, ...] = Field(strict=False)
-    ranking: tuple[int, ...] | None = Field(default=None, strict=False)
-    winner: Winner | None = None
-    start: Start | None = None
 
 
 class Verified(Frozen):

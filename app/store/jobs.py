@@ -14,7 +14,7 @@ from app.domain.errors import JobExpired, JobNotFinished, JobNotFound, Precondit
 from app.domain.events import Event
 from app.domain.history import Rows
 from app.domain.job import JobRecord, WorkerInfo
-from app.domain.result import Outcome
+from app.domain.outcome import Outcome
 from app.settings import Settings
 from app.store import codec
 from app.store.connect import translate_errors

@@ -8,7 +8,8 @@ from typing import Any, Final
 from redis.asyncio import Redis
 
 from app.domain.history import Rows, concatenate
-from app.domain.result import Outcome, Point
+from app.domain.outcome import Outcome
+from app.domain.result import Point
 from app.store import codec
 
 _BLOCKS_AT_ONCE: Final = 200

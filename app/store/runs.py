@@ -15,7 +15,8 @@ from app.domain.data import Columns, columns_from_bytes
 from app.domain.errors import LeaseLost
 from app.domain.history import Rows, concatenate
 from app.domain.job import JobError, JobRecord, Progress, Status, WorkerInfo
-from app.domain.result import DeviceUsed, EngineUsed, Outcome
+from app.domain.outcome import Outcome
+from app.domain.result import DeviceUsed, EngineUsed
 from app.settings import Settings
 from app.store import codec
 from app.store.checkpoint import Checkpoint, decode_checkpoint, encode_checkpoint

@@ -5,11 +5,11 @@ from typing import Any
 
 from app.domain.history import Rows
 from app.domain.job import JobError, Progress, Status, WorkerInfo
+from app.domain.outcome import Outcome
 from app.domain.result import (
     DeviceUsed,
     EngineUsed,
     Exact,
-    Outcome,
     Point,
     Problem,
     RunResult,

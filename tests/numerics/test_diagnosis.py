@@ -12,9 +12,9 @@ from app.domain.diagnosis.diagnose import diagnose
 from app.domain.diagnosis.entry import Diagnosis
 from app.domain.diagnosis.quadratic import Settings, stability_limit
 from app.domain.job import JobRecord
+from app.domain.outcome import Outcome
 from app.domain.parse import parse_spec
 from app.domain.rerun import merge_spec
-from app.domain.result import Outcome
 from app.domain.spec import ComparisonSpec, FitSpec
 from tests.numerics.fitted import Fitted, drain, fit
 from worker.engine.torch_engine import TorchEngine

@@ -8,10 +8,10 @@ from redis import Redis
 
 from app.domain.history import Rows
 from app.domain.job import JobError, JobErrorType, Progress
+from app.domain.outcome import Outcome
 from app.domain.result import (
     DeviceUsed,
     EngineUsed,
-    Outcome,
     Point,
     RunResult,
     StopReason,

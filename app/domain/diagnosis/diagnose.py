@@ -15,7 +15,7 @@ from app.domain.diagnosis.loop import (
     stopped_early,
 )
 from app.domain.diagnosis.sgd import batch_noise, too_fast, too_slow
-from app.domain.result import Outcome
+from app.domain.outcome import Outcome
 from app.domain.spec import ComparisonSpec, FitSpec, Start, run_specs
 
 Rule = Callable[[Case], Diagnosis | None]

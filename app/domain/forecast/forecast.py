@@ -15,7 +15,8 @@ from app.domain.forecast.least_squares import solve
 from app.domain.forecast.points import MOST_POINTS, foresee
 from app.domain.forecast.walk import Walk, find_motion, walk
 from app.domain.history import Rows
-from app.domain.result import Exact, Outcome, Point, Problem, RunResult, StopReason, format_equation
+from app.domain.outcome import Outcome
+from app.domain.result import Exact, Point, Problem, RunResult, StopReason, format_equation
 from app.domain.spec import ComparisonSpec, FitSpec, Start, run_specs
 
 MOST_STEPS: Final = 100_000

@@ -9,11 +9,11 @@ import pytest
 from app.charts.series import Curve
 from app.domain.history import Rows
 from app.domain.job import JobRecord, Progress, Status
+from app.domain.outcome import Outcome
 from app.domain.result import (
     DeviceUsed,
     EngineUsed,
     Exact,
-    Outcome,
     Point,
     Problem,
     RunResult,

@@ -8,7 +8,8 @@ from app.charts.caption import asked, curves_of, subtitle_of, title_of
 from app.charts.series import Curve
 from app.domain.history import make_empty
 from app.domain.job import JobRecord, Status
-from app.domain.result import Outcome, RunResult
+from app.domain.outcome import Outcome
+from app.domain.result import RunResult
 from app.domain.spec import ComparisonSpec, FitSpec
 from tests.unit.charts.make import Make
 

@@ -7,7 +7,8 @@ import pytest
 from app.domain.errors import JobErrorType
 from app.domain.job import JobError, JobRecord, Progress, Status
 from app.domain.message import explain_stop, message
-from app.domain.result import Outcome, RunResult, StopReason
+from app.domain.outcome import Outcome
+from app.domain.result import RunResult, StopReason
 from app.domain.spec import FitSpec
 from tests.unit.charts.make import Make
 

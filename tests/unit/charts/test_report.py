@@ -11,10 +11,10 @@ from app.domain.errors import JobErrorType
 from app.domain.history import make_empty
 from app.domain.job import JobError, JobRecord, Progress, Status, Warn
 from app.domain.message import message
+from app.domain.outcome import Outcome
 from app.domain.result import (
     EngineUsed,
     Exact,
-    Outcome,
     Problem,
     RunResult,
     StandardErrors,

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from app.domain.diagnosis.diagnose import diagnose
 from app.domain.diagnosis.entry import Diagnosis
 from app.domain.diagnosis.quadratic import Settings, stability_limit
+from app.domain.outcome import Outcome
 from app.domain.parse import parse_spec
-from app.domain.result import Exact, Outcome, Problem, RunResult, StopReason
+from app.domain.result import Exact, Problem, RunResult, StopReason
 
 
 def make_outcome(

@@ -8,8 +8,9 @@ from app.domain.data import Columns, JobData, store_columns
 from app.domain.errors import InvalidSpec, JobNotFinished
 from app.domain.extension import FIELDS, extend_spec
 from app.domain.job import JobRecord, Progress, Status
+from app.domain.outcome import Outcome
 from app.domain.parse import ParsedSpec, parse_spec
-from app.domain.result import DeviceUsed, Outcome, StopReason
+from app.domain.result import DeviceUsed, StopReason
 from app.domain.spec import MAX_STEPS
 from tests.integration.hand import make_result
 

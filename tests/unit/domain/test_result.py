@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from app.domain.result import EngineUsed, Outcome, format_equation
+from app.domain.outcome import Outcome
+from app.domain.result import EngineUsed, format_equation
 from tests.store.samples import ENGINE, make_outcome
 
 
