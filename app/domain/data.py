@@ -35,7 +35,7 @@ INLINE_ECHO_POINTS: Final = 200
 """Up to here a job object repeats its points; beyond, it names their number and hash."""
 
 
-def _to_column(given: object) -> Floats:
+def to_column(given: object) -> Floats:
     """Turn a list of numbers into a column of float64; refuse everything that is not a number.
 
     Raises:
@@ -65,7 +65,7 @@ def _to_column(given: object) -> Floats:
 
 Column = Annotated[
     Floats,
-    PlainValidator(_to_column),
+    PlainValidator(to_column),
     PlainSerializer(list, return_type=list[float]),
     WithJsonSchema({"type": "array", "items": {"type": "number"}}),
 ]
@@ -215,11 +215,16 @@ def _shortest_form(given: object) -> object:
     if isinstance(given, str):
         return {"preset": given}
     if isinstance(given, list):
-        return _columns_from_pairs(cast("list[list[Any]]", given))
+        return columns_from_pairs(cast("list[list[Any]]", given))
     return given
 
 
-def _columns_from_pairs(pairs: Sequence[list[Any]]) -> dict[str, list[Any]]:
+def columns_from_pairs(pairs: Sequence[list[Any]]) -> dict[str, list[Any]]:
+    """Turn [[x, y], ...] into two lists.
+
+    Raises:
+        PydanticCustomError: An element is no pair; the message names it.
+    """
     # A million pairs are looked at without a Python loop.
     if not (set(map(type, pairs)) <= {list} and set(map(len, pairs)) <= {2}):
         position = next(i for i, pair in enumerate(pairs) if not _is_pair(pair))

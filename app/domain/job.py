@@ -6,9 +6,9 @@ from pydantic import Field
 
 from app.domain.errors import JobErrorType
 from app.domain.frozen import Frozen
+from app.domain.kinds import Spec
 from app.domain.outcome import Outcome
 from app.domain.result import DeviceUsed, EngineUsed
-from app.domain.spec import Spec
 
 
 class Status(StrEnum):

@@ -14,6 +14,7 @@ from app.domain.optimizers import (
     SchedulerSpec,
     check_pair,
 )
+from app.domain.series import GeneratedSeries, SeriesColumns
 
 MAX_STEPS: Final = 10_000_000
 MAX_CONTENDERS: Final = 64
@@ -58,11 +59,12 @@ class Stop(Frozen):
 
 
 # A subclass may not narrow an inherited field, but it may name the type that its base leaves open;
-# so `kind` stands first in the JSON of every kind.
+# so `kind` and `data` stand first in the JSON of every kind.
 _Kind = TypeVar("_Kind", bound=str)
+_Points = TypeVar("_Points")
 
 
-class SpecBase(Frozen, Generic[_Kind]):
+class SpecBase(Frozen, Generic[_Kind, _Points]):
     """What all kinds share.
 
     Attributes:
@@ -91,7 +93,7 @@ class SpecBase(Frozen, Generic[_Kind]):
     model_config = ConfigDict(json_schema_extra={"additionalProperties": False})
 
     kind: _Kind
-    data: Data = Preset(preset="classic")
+    data: _Points
     scheduler: SchedulerSpec | None = None
     steps: int = Field(default=10_000, ge=1, le=MAX_STEPS)
     zero_grad: bool = True
@@ -116,10 +118,15 @@ class SpecBase(Frozen, Generic[_Kind]):
         """How many runs the job has."""
         return 1
 
+    @property
+    def num_histories(self) -> int:
+        """How many runs have rows that the store keeps."""
+        return self.num_runs
+
     @model_validator(mode="after")
     def _check_room(self) -> Self:
         if isinstance(self.record_every, int):
-            rows = self.steps // self.record_every * self.num_runs
+            rows = self.steps // self.record_every * self.num_histories
             if rows > MAX_HISTORY_ROWS:
                 detail = (
                     f"This would record {rows} rows in all, at most 1,000,000 are kept of a job: "
@@ -137,13 +144,15 @@ def fits_float32(data: object) -> bool:
     match data:
         case Columns():
             return data.reach() <= LARGEST_FLOAT32
-        case Generated():
+        case SeriesColumns():
+            return data.reach() <= LARGEST_FLOAT32
+        case Generated() | GeneratedSeries():
             return data.generate.reach() <= LARGEST_FLOAT32
         case _:
             return True
 
 
-class FitSpec(SpecBase[Literal["fit"]]):
+class FitSpec(SpecBase[Literal["fit"], Data]):
     """One optimizer on one data set.
 
     Attributes:
@@ -152,6 +161,7 @@ class FitSpec(SpecBase[Literal["fit"]]):
     """
 
     kind: Literal["fit"] = "fit"
+    data: Data = Preset(preset="classic")
     optimizer: OptimizerSpec = OptimizerSpec.model_validate(DEFAULT_OPTIMIZER)
 
     @model_validator(mode="after")
@@ -160,7 +170,7 @@ class FitSpec(SpecBase[Literal["fit"]]):
         return self
 
 
-class ComparisonSpec(SpecBase[Literal["comparison"]]):
+class ComparisonSpec(SpecBase[Literal["comparison"], Data]):
     """Several optimizers on the same bytes, start and seed.
 
     Attributes:
@@ -170,6 +180,7 @@ class ComparisonSpec(SpecBase[Literal["comparison"]]):
     """
 
     kind: Literal["comparison"] = "comparison"
+    data: Data = Preset(preset="classic")
     preset: str | None = None
     optimizers: Annotated[tuple[Contender, ...], Field(strict=False)] = Field(
         default=tuple(
@@ -201,10 +212,6 @@ class ComparisonSpec(SpecBase[Literal["comparison"]]):
         return self
 
 
-Spec = Annotated[FitSpec | ComparisonSpec, Field(discriminator="kind")]
-"""Everything that a job can run."""
-
-
 def run_specs(spec: FitSpec | ComparisonSpec) -> tuple[tuple[str, FitSpec], ...]:
     """Return a label and a fit for every run of the job, in the order of running."""
     if isinstance(spec, FitSpec):
@@ -217,6 +224,6 @@ def run_specs(spec: FitSpec | ComparisonSpec) -> tuple[tuple[str, FitSpec], ...]
     )
 
 
-def shared_fields(spec: SpecBase[Any]) -> dict[str, Any]:
+def shared_fields(spec: SpecBase[Any, Any]) -> dict[str, Any]:
     """Return what a spec has in common with every kind, by name."""
     return {field: getattr(spec, field) for field in SpecBase.model_fields if field != "kind"}

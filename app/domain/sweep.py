@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal, NamedTuple, Self
 from pydantic import Field, model_validator
 
 from app.domain.catalogue import refuse
-from app.domain.data import Generated, Preset
+from app.domain.data import Data, Generated, Preset
 from app.domain.frozen import Frozen
 from app.domain.optimizers import Contender, OptimizerSpec, check_pair
 from app.domain.spec import MAX_CONTENDERS, FitSpec, SpecBase, shared_fields
@@ -59,7 +59,7 @@ class Place(NamedTuple):
     seed: int
 
 
-class SweepSpec(SpecBase[Literal["sweep"]]):
+class SweepSpec(SpecBase[Literal["sweep"], Data]):
     """Optimizers x learning rates x starts on the same points.
 
     Runs are numbered with the starts running fastest and the optimizers slowest.
@@ -73,6 +73,7 @@ class SweepSpec(SpecBase[Literal["sweep"]]):
     """
 
     kind: Literal["sweep"] = "sweep"
+    data: Data = Preset(preset="classic")
     optimizers: Annotated[tuple[Contender, ...], Field(strict=False)] = Field(
         default=tuple(
             Contender.model_validate({"name": name, "label": name})
@@ -103,6 +104,11 @@ class SweepSpec(SpecBase[Literal["sweep"]]):
     def num_runs(self) -> int:
         """How many runs the job has."""
         return len(self.optimizers) * self.num_rates * self.seeds
+
+    @property
+    def num_histories(self) -> int:
+        """None of its runs' rows are kept; one run's are made when they are asked for."""
+        return 1
 
     @model_validator(mode="after")
     def _check_pairs(self) -> Self:

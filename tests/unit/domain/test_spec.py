@@ -9,11 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from app.domain.batch import BatchSpec
 from app.domain.catalogue import OPTIMIZERS
 from app.domain.data import Columns, Generated, Generator, JobData, Preset, StoredColumns
+from app.domain.kinds import Spec
 from app.domain.parse import parse_spec
 from app.domain.presets import COMPARISON_PRESETS
-from app.domain.spec import ComparisonSpec, FitSpec, Spec, Start, fits_float32, run_specs
+from app.domain.spec import ComparisonSpec, FitSpec, Start, fits_float32, run_specs
+from app.domain.sweep import SweepSpec
 
 SPEC: TypeAdapter[Any] = TypeAdapter(Spec)
 
@@ -216,7 +219,7 @@ def test_start_is_bounded() -> None:
 
 
 def test_spec_union_holds_every_kind() -> None:
-    assert set(get_args(get_args(Spec)[0])) == {FitSpec, ComparisonSpec}
+    assert set(get_args(get_args(Spec)[0])) == {FitSpec, ComparisonSpec, SweepSpec, BatchSpec}
 
 
 def test_rows_of_all_runs_count_together() -> None:
