@@ -1,13 +1,16 @@
 """What passes between the runner and an engine: no torch on one side, no Redis on the other."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from app.domain.data import Columns
 from app.domain.history import Rows
+from app.domain.kinds import ManyRuns
 from app.domain.result import EngineUsed, Exact, Problem, RunResult, StopReason
+from app.domain.series import SeriesColumns
 from app.domain.spec import ComparisonSpec, FitSpec, Start
+from app.domain.summary import BatchSummary, SweepSummary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +114,68 @@ class Prepared(Protocol):
         ...
 
 
+class Slice(Protocol):
+    """Some neighbouring runs of a job of many, computed together."""
+
+    def blocks(self, breathe: Callable[[], None] = lambda: None) -> Iterator[float]:
+        """Compute lazily; each block yields the share of the work that is done, 0 to 1.
+
+        Args:
+            breathe: Called within a block that may take long, at least every few seconds. It may
+                raise; after that this slice may not be used any more.
+        """
+        ...
+
+    def records(self) -> bytes:
+        """Return one record a run, in order, after the last block."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """What a job of many runs comes to.
+
+    Attributes:
+        summary: What is told of it.
+        orders: Positions of runs, int32 little-endian, by the name of what they are ordered by.
+    """
+
+    summary: SweepSummary | BatchSummary
+    orders: Mapping[str, bytes]
+
+
+class PreparedMany(Protocol):
+    """The data of a job of many runs on its device, and what is the same for all its runs."""
+
+    @property
+    def exact(self) -> Exact | None:
+        """The least-squares answer; None for a batch, where each run has its own."""
+        ...
+
+    @property
+    def problem(self) -> Problem | None:
+        """The bowl that the optimizers run in; None for a batch."""
+        ...
+
+    @property
+    def engine(self) -> EngineUsed:
+        """Which engine computes, and why."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """Where, as torch names it, e.g. "cuda:0"."""
+        ...
+
+    def slice(self, runs: range) -> Slice:
+        """Return some of the runs, ready to be computed; a shard is one slice."""
+        ...
+
+    def sum_up(self, records: bytes) -> Tally:
+        """Sum up the records of all runs, those that were never made among them."""
+        ...
+
+
 class Engine(Protocol):
     """Turns a spec into runs."""
 
@@ -122,6 +187,21 @@ class Engine(Protocol):
         Args:
             spec: What to run.
             columns: The points when the spec's data are StoredColumns, else None.
+            device: "cpu", "cuda" or "cuda:N".
+
+        Raises:
+            EngineFault: The device or the memory does not suffice.
+        """
+        ...
+
+    def prepare_many(
+        self, spec: ManyRuns, *, columns: Columns | SeriesColumns | None, device: str
+    ) -> PreparedMany:
+        """Load or draw the data of a job of many runs.
+
+        Args:
+            spec: What to run.
+            columns: The stored points, when the spec's data are stored, else None.
             device: "cpu", "cuda" or "cuda:N".
 
         Raises:

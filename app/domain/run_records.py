@@ -4,6 +4,7 @@ A job's records lie in one string of the store, run after run, so that a shard w
 a page reads its lines, without the others.
 """
 
+import math
 import struct
 from collections.abc import Iterator
 from typing import Final, NamedTuple
@@ -65,3 +66,22 @@ def unpack_records(raw: bytes, *, is_batch: bool) -> Iterator[RunRecord]:
 def pack_record(record: RunRecord, *, is_batch: bool) -> bytes:
     """Write one record."""
     return layout(is_batch=is_batch).pack(*(record if is_batch else record[:8]))
+
+
+def never_made(count: int, *, is_batch: bool) -> bytes:
+    """Return the records of runs that were never made."""
+    nan = math.nan
+    record = RunRecord(
+        steps=NOT_DONE,
+        steps_to_tolerance=-1,
+        reason=0,
+        a=nan,
+        b=nan,
+        loss=nan,
+        excess_loss=nan,
+        best_loss=nan,
+        exact_a=nan,
+        exact_b=nan,
+        exact_loss=nan,
+    )
+    return pack_record(record, is_batch=is_batch) * count

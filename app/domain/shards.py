@@ -1,6 +1,6 @@
 """How a job of many runs is cut into slices that workers compute by themselves."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
 RUN_STEPS_A_SHARD: Final = 50_000_000
 """About half a second of lanes: what is lost with a worker, and how long a small fit waits."""
@@ -10,15 +10,33 @@ MOST_SHARDS: Final = 1_024
 """Each is a few hundred bytes and a dozen commands of Redis."""
 
 
-def shards_of(num_runs: int, *, steps: int) -> tuple[range, ...]:
-    """Cut runs into slices of about equal length, in order.
+class Cut(NamedTuple):
+    """Runs cut into slices of about equal length, in order.
+
+    A job keeps its cut for life, whatever later versions would choose.
+
+    Attributes:
+        num_runs: At least 1.
+        num_shards: At least 1, and at most one a run.
+    """
+
+    num_runs: int
+    num_shards: int
+
+    def runs_of(self, shard: int) -> range:
+        """Return the runs of a shard; `shard` counts from 0."""
+        first, stop = (
+            place * self.num_runs // self.num_shards for place in range(shard, shard + 2)
+        )
+        return range(first, stop)
+
+
+def cut_runs(num_runs: int, *, steps: int) -> Cut:
+    """Decide how runs are cut.
 
     Args:
         num_runs: At least 1.
         steps: Most steps of each.
     """
     lanes = max(FEWEST_LANES, RUN_STEPS_A_SHARD // steps)
-    count = min(MOST_SHARDS, -(-num_runs // lanes))
-    return tuple(
-        range(shard * num_runs // count, (shard + 1) * num_runs // count) for shard in range(count)
-    )
+    return Cut(num_runs=num_runs, num_shards=min(MOST_SHARDS, -(-num_runs // lanes)))

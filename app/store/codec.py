@@ -159,6 +159,19 @@ def _from_little(code: str, raw: bytes) -> "array[Any]":
     return column
 
 
+POSITION_BYTES: Final = 4
+
+
+def encode_positions(positions: "array[int]") -> bytes:
+    """Return positions of runs: little-endian, 4 bytes each."""
+    return _little(positions)
+
+
+def decode_positions(raw: bytes) -> "array[int]":
+    """Read positions of runs, as the assembly of a job writes them."""
+    return _from_little("i", raw)
+
+
 # --- records ----------------------------------------------------------------------------------
 
 _WARNINGS: Final = TypeAdapter(tuple[Warn, ...])

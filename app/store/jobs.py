@@ -3,6 +3,8 @@
 It does not know how a job is run (runs) nor how its readers are woken (feed).
 """
 
+from array import array
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -21,6 +23,7 @@ from app.store.connect import translate_errors
 from app.store.keys import QUEUES, Keys, digest_of
 from app.store.listing import JobFilter, Page, make_cursor
 from app.store.reading import merge_best, read_blocks
+from app.store.records import decode_shelf, mend_all
 from app.store.scripts import TOMBSTONE_SECONDS, Argument, AsyncScripts, times_of
 from app.store.standing import Standing, decode_durations, decode_standing
 from app.store.submission import Created, NewJob, expired, refusal_of
@@ -254,6 +257,47 @@ class JobStore:
         if not exists:
             raise await self._missing(job_id)
         return None if raw is None else columns_from_bytes(raw)
+
+    async def records(self, job_id: str, start: int, count: int) -> bytes:
+        """Return the records of some runs, one after the other; those of no worker yet say so.
+
+        Args:
+            job_id: Which job, of many runs.
+            start: First run.
+            count: How many; fewer come back where the job has no more, and none before it begins.
+        """
+        (found,) = await self._read_records(job_id, [range(start, start + count)])
+        return found
+
+    async def records_at(self, job_id: str, positions: Sequence[int]) -> list[bytes]:
+        """Return the records of single runs, in the order of the positions; as `records`."""
+        return await self._read_records(job_id, [range(run, run + 1) for run in positions])
+
+    async def _read_records(self, job_id: str, runs: Sequence[range]) -> list[bytes]:
+        asked = [number for part in runs for number in (part.start, len(part))]
+        kind, num_runs, num_shards, done, *raw = await self._scripts.run("records", job_id, *asked)
+        if not kind:
+            raise await self._missing(job_id)
+        return mend_all(decode_shelf((kind, num_runs, num_shards, done)), raw, runs)
+
+    async def order(self, job_id: str, name: str, start: int, count: int) -> "array[int]":
+        """Return positions of runs in one order; empty until the job has ended.
+
+        Args:
+            job_id: Which job, of many runs.
+            name: Of the order, as the worker named it.
+            start: First place in it.
+            count: How many places; fewer come back where it has no more.
+        """
+        first, size = start * codec.POSITION_BYTES, count * codec.POSITION_BYTES
+        with translate_errors():
+            async with self._redis.pipeline() as pipe:
+                pipe.exists(self._keys.job(job_id))
+                pipe.getrange(self._keys.order(job_id, name), first, first + max(size, 1) - 1)
+                exists, raw = await pipe.execute()
+        if not exists:
+            raise await self._missing(job_id)
+        return codec.decode_positions(raw[:size])
 
     async def tail(self, job_id: str, *, after: int = 0, limit: int = 100) -> Tail:
         """Return events whose seq is larger than `after`, and where the job stands."""

@@ -48,6 +48,22 @@ class Keys:
         """Hash: where a killed job can go on."""
         return f"{self.prefix}job:{job_id}:checkpoint"
 
+    def records(self, job_id: str) -> str:
+        """String: one record of fixed size a run."""
+        return f"{self.prefix}job:{job_id}:records"
+
+    def done(self, job_id: str) -> str:
+        """String: one bit a shard, set once its records are there."""
+        return f"{self.prefix}job:{job_id}:done"
+
+    def shards(self, job_id: str) -> str:
+        """Set: numbers of the shards that are open."""
+        return f"{self.prefix}job:{job_id}:shards"
+
+    def order(self, job_id: str, name: str) -> str:
+        """String: positions of runs in one order, 4 bytes each."""
+        return f"{self.prefix}job:{job_id}:order:{name}"
+
     def gone(self, job_id: str) -> str:
         """String: the tombstone that tells an expired job from one that never was."""
         return f"{self.prefix}gone:{job_id}"

@@ -17,6 +17,10 @@ local function events_key(id) return NS .. 'job:' .. id .. ':events' end
 local function points_key(id) return NS .. 'job:' .. id .. ':points' end
 local function history_key(id, run) return NS .. 'job:' .. id .. ':history:' .. run end
 local function checkpoint_key(id) return NS .. 'job:' .. id .. ':checkpoint' end
+local function records_key(id) return NS .. 'job:' .. id .. ':records' end
+local function done_key(id) return NS .. 'job:' .. id .. ':done' end
+local function shards_key(id) return NS .. 'job:' .. id .. ':shards' end
+local function order_key(id, name) return NS .. 'job:' .. id .. ':order:' .. name end
 local function gone_key(id) return NS .. 'gone:' .. id end
 local function memory_key(digest) return NS .. 'idempotency:' .. digest end
 local function claim_key(worker) return NS .. 'claim:' .. worker end
