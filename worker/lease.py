@@ -15,8 +15,9 @@ from typing import Any, Final, Self
 
 from app.domain.errors import LeaseLost, StoreUnavailable
 from app.log import fields
+from app.store.claim import Claim
 from app.store.connect import Pauses
-from app.store.runs import Claim, RunStore
+from app.store.runs import RunStore
 from worker.pulse import Pulse
 
 DRAIN_LOOK_SECONDS: Final = 0.25

@@ -8,7 +8,8 @@ from typing import Final
 from app.domain.history import Rows
 from app.domain.job import Progress
 from app.store.checkpoint import Checkpoint
-from app.store.runs import Batch, Claim, Description, RunStore
+from app.store.claim import Claim, Description
+from app.store.runs import Batch, RunStore
 from worker.outage import Outage
 
 RECORD_SECONDS: Final = 0.25

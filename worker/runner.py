@@ -26,7 +26,8 @@ from app.domain.spec import ComparisonSpec
 from app.log import bound, fields
 from app.settings import Settings
 from app.store.checkpoint import Checkpoint
-from app.store.runs import Claim, Description, RunStore
+from app.store.claim import Claim, Description
+from app.store.runs import RunStore
 from worker.contract import Block, Engine, Prepared, Run
 from worker.ending import judge, time_limit_exceeded
 from worker.lease import Lease, end_process

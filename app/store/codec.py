@@ -10,11 +10,13 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter
 
+from app.domain.batch import BatchSpec
 from app.domain.events import Event, EventType
 from app.domain.history import Rows, concatenate, make_empty
 from app.domain.job import JobRecord, Warn
+from app.domain.kinds import AnySpec
 from app.domain.result import DeviceUsed
-from app.domain.spec import ComparisonSpec, FitSpec
+from app.domain.spec import FitSpec
 
 # --- rows -------------------------------------------------------------------------------------
 
@@ -220,9 +222,9 @@ def encode_device(device: DeviceUsed) -> str:
     return device.model_dump_json(exclude={"used", "worker"})
 
 
-def optimizers_of(spec: FitSpec | ComparisonSpec) -> str:
+def optimizers_of(spec: AnySpec) -> str:
     """Return the optimizers' names, comma between them, for the filter of lists."""
-    if isinstance(spec, FitSpec):
+    if isinstance(spec, FitSpec | BatchSpec):
         return spec.optimizer.name
     return ",".join(dict.fromkeys(contender.optimizer.name for contender in spec.optimizers))
 

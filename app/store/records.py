@@ -24,12 +24,20 @@ class Shelf:
 
     is_batch: bool
     cut: Cut
-    done: bytes
+    done: bytes = b""
 
     @property
     def record_bytes(self) -> int:
         """How long a record is."""
         return layout(is_batch=self.is_batch).size
+
+    def fields(self) -> dict[str, str]:
+        """Return the fields of the job that tell how its records lie."""
+        return {
+            "total": str(self.cut.num_runs),
+            "shards": str(self.cut.num_shards),
+            "record_bytes": str(self.record_bytes),
+        }
 
     def is_done(self, shard: int) -> bool:
         """Tell whether a shard has written its records."""

@@ -77,6 +77,12 @@ class Recovery:
             retryable=True,
             suggestion="Look at /v1/workers: is there one for this device?",
         )
+        limit = JobError(
+            type=JobErrorType.TIME_LIMIT_EXCEEDED,
+            detail="",
+            retryable=True,
+            suggestion="Raise timeout_seconds, or ask for fewer runs or steps",
+        )
         self._arguments = (
             self._token,
             round(settings.recovery_seconds * 1000 * _ROUNDS_AN_ELECTION),
@@ -89,6 +95,7 @@ class Recovery:
             MOST_WAKE_UPS,
             round(settings.lease_seconds * 1000),
             alien.model_dump_json(),
+            limit.model_dump_json(),
         )
 
     def round(self) -> Repairs:

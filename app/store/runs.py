@@ -6,57 +6,28 @@ not know what a run computes.
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from redis import Redis
 
-from app.domain.data import Columns, columns_from_bytes
-from app.domain.errors import LeaseLost
 from app.domain.history import Rows, concatenate
 from app.domain.job import JobError, JobRecord, Progress, Status, WorkerInfo
 from app.domain.outcome import Outcome
-from app.domain.result import DeviceUsed, EngineUsed
 from app.settings import Settings
 from app.store import codec
-from app.store.checkpoint import Checkpoint, decode_checkpoint, encode_checkpoint
+from app.store.checkpoint import Checkpoint, encode_checkpoint
+from app.store.claim import Claim, Description, decode_claim
 from app.store.connect import translate_errors
 from app.store.keys import Keys
+from app.store.records import Shelf
 from app.store.scripts import Argument, Scripts, times_of
+from app.store.shards import ShardStore
 
 _STEPS_A_RUN: Final = 1_000_000_000
 """More than a run may make: run * this + step rises through a whole job."""
 
 _NONCE_BYTES: Final = 8
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """One worker's right to run a job.
-
-    Attributes:
-        record: The job as it was claimed.
-        columns: The stored points; None when the spec says what the points are.
-        attempt: Number of this try, from 1, for people; a drained attempt gives its number back.
-        fence: Names the claim, and no other one of any time: a rising number and a nonce.
-        worker: Who claimed.
-        checkpoint: Where an older attempt stood; history and progress reach as far.
-    """
-
-    record: JobRecord
-    columns: Columns | None
-    attempt: int
-    fence: str
-    worker: str
-    checkpoint: Checkpoint | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Description:
-    """Where and how an attempt runs."""
-
-    device: DeviceUsed
-    engine: EngineUsed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +43,26 @@ class Batch:
     run: int
     rows: Sequence[Rows]
     progress: Progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """What a job of many runs leaves beside its outcome.
+
+    Attributes:
+        orders: Positions of runs by the name of what they are ordered by.
+        whole: How the runs lie in `records`; None where shards have written theirs.
+        records: Of all runs; empty where shards have written theirs, or none was made.
+    """
+
+    orders: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+    whole: Shelf | None = None
+    records: bytes = b""
+
+    def fields(self) -> dict[str, str]:
+        """Return the fields of the job that tell of them."""
+        told = {"orders": ",".join(self.orders)} if self.orders else {}
+        return told if self.whole is None else told | self.whole.fields()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +83,9 @@ class _Written:
 class RunStore:
     """Running jobs in Redis; every method is one round trip.
 
+    Attributes:
+        shards: The same for jobs that are split.
+
     All raise StoreUnavailable when Redis does not answer: the caller repeats the call, and a call
     that had happened after all does no harm the second time.
     """
@@ -104,36 +98,32 @@ class RunStore:
         self._unanswered: str | None = None
         self._written = _Written()
         self._times = times_of(settings)
+        self.shards = ShardStore(redis, self._keys, self._scripts, settings)
 
     def warm(self) -> None:
         """Connect, and have Redis learn what every attempt runs: the first would wait for both."""
         self._scripts.load("claim", "renew", "record", "describe", "finish")
 
-    def claim(self, queue: str, *, worker: str, device: str) -> Claim | None:
-        """Take the next ready job of a queue; None when there is none.
+    def claim(
+        self, queue: str, *, worker: str, device: str, in_hand: JobRecord | None = None
+    ) -> Claim | None:
+        """Take the next ready job or shard of a queue; None when there is none.
 
         Args:
             queue: "cpu" or "cuda".
             worker: Name of the worker that asks.
             device: The device that it will run on.
+            in_hand: The job whose points the worker has: they are not sent again.
         """
         data = f'"worker":{codec.to_json(worker)},"device":{codec.to_json(device)}}}'
         # A claim that had no answer may have been heard: the same nonce finds the same job.
         nonce = self._unanswered = self._unanswered or secrets.token_hex(_NONCE_BYTES)
-        reply = self._scripts.run("claim", queue, worker, device, self._lease_ms, nonce, data)
-        self._unanswered = None
-        if reply is None:
-            return None
-        fence, flat, points, kept = reply
-        record = codec.decode_record(codec.pairs(flat))
-        return Claim(
-            record=record,
-            columns=columns_from_bytes(points) if points else None,
-            attempt=record.attempt,
-            fence=fence.decode(),
-            worker=worker,
-            checkpoint=decode_checkpoint(codec.pairs(kept)) if kept else None,
+        known = "" if in_hand is None else f"{in_hand.id} {in_hand.created_at_ms}"
+        reply = self._scripts.run(
+            "claim", queue, worker, device, self._lease_ms, nonce, data, known
         )
+        self._unanswered = None
+        return None if reply is None else decode_claim(reply, worker=worker)
 
     def renew(self, claim: Claim) -> None:
         """Extend the lease by settings.lease_seconds from now.
@@ -141,7 +131,7 @@ class RunStore:
         Raises:
             LeaseLost: The job is no longer this attempt's.
         """
-        self._check(claim, self._scripts.run("renew", *_fence(claim), self._lease_ms))
+        claim.check(self._scripts.run("renew", *claim.hold, self._lease_ms))
 
     def is_cancel_requested(self, claim: Claim) -> bool:
         """Tell whether somebody asked for this job to stop.
@@ -151,9 +141,9 @@ class RunStore:
         """
         with translate_errors():
             status, fence, asked = self._redis.hmget(
-                self._keys.job(claim.record.id), ["status", "fence", "cancel_requested_at_ms"]
+                self._keys.job(claim.id), ["status", "fence", "cancel_requested_at_ms"]
             )
-        self._check(claim, int(status == b"running" and fence == claim.fence.encode()))
+        claim.check(int(status == b"running" and fence == claim.fence.encode()))
         return asked is not None
 
     def describe(self, claim: Claim, description: Description) -> None:
@@ -162,8 +152,8 @@ class RunStore:
         Raises:
             LeaseLost: The job is no longer this attempt's.
         """
-        fields = _described(claim, description)
-        self._check(claim, self._scripts.run("describe", *_fence(claim), *_flat(fields)))
+        fields = description.fields()
+        claim.check(self._scripts.run("describe", *claim.hold, *_flat(fields)))
 
     def record(
         self,
@@ -191,10 +181,10 @@ class RunStore:
             LeaseLost: The job is no longer this attempt's; nothing was written.
         """
         block, entry = _pack(rows)
-        described = _flat(_described(claim, description))
+        described = _flat(_described(description))
         reply = self._scripts.run(
             "record",
-            *_fence(claim),
+            *claim.hold,
             self._lease_ms,
             run,
             self._written.by(claim, run=run),
@@ -207,7 +197,7 @@ class RunStore:
             *described,
             *_flat({} if checkpoint is None else encode_checkpoint(checkpoint)),
         )
-        self._check(claim, reply)
+        claim.check(reply)
         if entry:
             self._written = _Written(fence=claim.fence, run=run, entry=entry)
 
@@ -217,7 +207,7 @@ class RunStore:
         Raises:
             LeaseLost: The job is no longer this attempt's; nothing was written.
         """
-        self._check(claim, self._scripts.run("start_over", *_fence(claim)))
+        claim.check(self._scripts.run("start_over", *claim.hold))
         self._written = _Written()
 
     def finish(
@@ -230,6 +220,7 @@ class RunStore:
         checkpoint: Checkpoint | None = None,
         last: Batch | None = None,
         description: Description | None = None,
+        made: Made | None = None,
     ) -> None:
         """End the job: last rows, status, event and times to live in one step.
 
@@ -241,21 +232,25 @@ class RunStore:
             checkpoint: Where a fit ended, for one that goes on from there; after its last row.
             last: Rows that have not been written yet.
             description: Where and how the attempt ran, when that has not been written yet.
+            made: What a job of many runs leaves beside its outcome.
 
         Raises:
             LeaseLost: The job is no longer this attempt's; nothing was written.
         """
         if not status.is_terminal:
             raise ValueError(f"a job cannot end as {status}")
-        fields = _described(claim, description)
+        fields = _described(description)
         found = {"outcome": outcome, "error": error}
         fields |= {name: part.model_dump_json() for name, part in found.items() if part is not None}
+        made = made or Made()
+        fields |= made.fields()
         kept = _flat({} if checkpoint is None else encode_checkpoint(checkpoint))
+        orders = _flat(made.orders)
         run = self._written.run if last is None else last.run
         block, entry = _pack(() if last is None else last.rows)
         reply = self._scripts.run(
             "finish",
-            *_fence(claim),
+            *claim.hold,
             status.value,
             run,
             self._written.by(claim, run=run),
@@ -264,11 +259,14 @@ class RunStore:
             entry or "",
             block,
             "" if last is None else last.progress.model_dump_json(),
+            made.records,
+            len(orders),
             len(kept),
+            *orders,
             *kept,
             *_flat(fields),
         )
-        self._check(claim, reply)
+        claim.check(reply)
 
     def release(self, claim: Claim) -> None:
         """Hand the job back to its old place in the queue; the attempt does not count.
@@ -278,7 +276,7 @@ class RunStore:
         Raises:
             LeaseLost: The job is no longer this attempt's; nothing was written.
         """
-        self._check(claim, self._scripts.run("release", *_fence(claim), *self._times))
+        claim.check(self._scripts.run("release", *claim.hold, *self._times))
 
     def announce(self, info: WorkerInfo, *, ttl_seconds: float) -> None:
         """Say that a worker lives, for so long."""
@@ -289,28 +287,9 @@ class RunStore:
         with translate_errors():
             self._redis.delete(self._keys.worker(name))
 
-    @staticmethod
-    def _check(claim: Claim, is_held: int) -> None:
-        if not is_held:
-            raise LeaseLost(
-                f"Attempt {claim.attempt} of {claim.record.id} is over: the job is not its own"
-            )
 
-
-def _fence(claim: Claim) -> tuple[str, str]:
-    return claim.record.id, claim.fence
-
-
-def _described(claim: Claim, description: Description | None) -> dict[str, str]:
-    """Return the fields of the job that say where and how an attempt runs."""
-    if description is None:
-        return {}
-    device = description.device
-    return {
-        "device": codec.encode_device(device),
-        "engine": description.engine.model_dump_json(),
-        "used": device.used or claim.record.device.used or device.queue,
-    }
+def _described(description: Description | None) -> dict[str, str]:
+    return {} if description is None else description.fields()
 
 
 def _pack(rows: Sequence[Rows]) -> tuple[bytes, int]:

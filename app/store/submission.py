@@ -13,8 +13,8 @@ from app.domain.errors import (
     ShareFull,
 )
 from app.domain.job import JobRecord, Status, Warn
+from app.domain.kinds import AnySpec
 from app.domain.result import DeviceUsed
-from app.domain.spec import ComparisonSpec, FitSpec
 from app.store import codec
 from app.store.scripts import Argument
 from app.store.standing import Standing
@@ -46,7 +46,7 @@ class NewJob:
     """
 
     id: str
-    spec: FitSpec | ComparisonSpec
+    spec: AnySpec
     spec_json: str = ""
     fingerprint: str
     defaulted: tuple[str, ...] = ()

@@ -18,7 +18,8 @@ from app.domain.result import (
     Verified,
     Winner,
 )
-from app.store.runs import Claim, Description, RunStore
+from app.store.claim import Claim, Description
+from app.store.runs import RunStore
 
 VERIFIED = Verified(
     against="torch.optim.Adam 2.13.0", steps=4, points=1000, max_relative_difference=2e-16

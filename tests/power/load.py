@@ -12,7 +12,8 @@ from redis import Redis
 from app.domain.errors import LeaseLost, StoreUnavailable
 from app.domain.job import Status
 from app.settings import Settings
-from app.store.runs import Claim, RunStore
+from app.store.claim import Claim
+from app.store.runs import RunStore
 from tests.power.ledger import Ledger, Promise
 from tests.store.samples import make_outcome, make_progress, make_rows
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from app.domain.job import JobRecord, Status
-from app.store.runs import Claim
+from app.store.claim import Claim
 
 
 @dataclass

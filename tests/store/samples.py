@@ -19,8 +19,9 @@ from app.domain.result import (
 )
 from app.domain.spec import FitSpec
 from app.store.checkpoint import Checkpoint
+from app.store.claim import Claim
 from app.store.keys import Keys
-from app.store.runs import Claim, RunStore
+from app.store.runs import RunStore
 from app.store.submission import NewJob
 
 _NUMBERS = itertools.count(1)

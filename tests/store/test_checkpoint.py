@@ -9,9 +9,10 @@ from app.domain.errors import LeaseLost
 from app.domain.job import Status
 from app.settings import Settings
 from app.store.checkpoint import Checkpoint, decode_checkpoint, encode_checkpoint
+from app.store.claim import Claim
 from app.store.jobs import JobStore
 from app.store.recovery import Recovery
-from app.store.runs import Claim, RunStore
+from app.store.runs import RunStore
 from tests.store.samples import (
     FAILURE,
     KEYS,

@@ -13,11 +13,12 @@ from redis.asyncio import Redis as AsyncRedis
 from app.domain.job import Status
 from app.settings import Settings
 from app.store import server
+from app.store.claim import Description
 from app.store.connect import connect_async, connect_sync
 from app.store.feed import Feed, Watch
 from app.store.jobs import JobStore
 from app.store.recovery import Recovery
-from app.store.runs import Description, RunStore
+from app.store.runs import RunStore
 from tests.store.samples import CPU, ENGINE, claim_from, lapse, make_job, make_progress, make_rows
 from tests.waiting import wait_until_async
 

@@ -12,10 +12,11 @@ from app.domain.errors import JobNotFound, LeaseLost, StoreUnavailable
 from app.domain.events import EventType
 from app.domain.job import Status
 from app.settings import Settings
+from app.store.claim import Claim, Description
 from app.store.connect import connect_async, connect_sync
 from app.store.jobs import Created, JobStore
 from app.store.recovery import Recovery
-from app.store.runs import Claim, Description, RunStore
+from app.store.runs import RunStore
 from app.store.scripts import source_of
 from app.store.server import RedisServer
 from tests.proxy import Proxy, address_of

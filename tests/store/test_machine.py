@@ -31,11 +31,12 @@ from app.domain.job import Status
 from app.settings import Settings
 from app.store import codec
 from app.store.checkpoint import Checkpoint
+from app.store.claim import Claim
 from app.store.connect import connect_async
 from app.store.jobs import JobStore
 from app.store.keys import Keys
 from app.store.recovery import Recovery
-from app.store.runs import Batch, Claim, RunStore
+from app.store.runs import Batch, RunStore
 from tests.store.model import Model
 from tests.store.samples import FAILURE, make_job, make_outcome, make_progress, make_rows, write
 

@@ -11,9 +11,10 @@ from app.domain.errors import LeaseLost
 from app.domain.events import EventType
 from app.domain.job import Status, WorkerInfo
 from app.settings import Settings
+from app.store.claim import Claim, Description
 from app.store.jobs import JobStore
 from app.store.recovery import Recovery
-from app.store.runs import Claim, Description, RunStore
+from app.store.runs import RunStore
 from tests.store.samples import (
     CPU,
     ENGINE,

@@ -6,8 +6,9 @@ from redis import Redis
 from app.domain.errors import JobNotFound
 from app.domain.events import EventType
 from app.domain.job import Status
+from app.store.claim import Claim
 from app.store.jobs import JobStore
-from app.store.runs import Claim, RunStore
+from app.store.runs import RunStore
 from tests.store.samples import claim_from, make_job, make_progress, make_rows
 
 

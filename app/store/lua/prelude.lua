@@ -6,11 +6,17 @@ local NS = KEYS[1]
 local INDEX, LEASES, EXPIRIES = NS .. 'index', NS .. 'leases', NS .. 'expiries'
 -- Every queued job by the time at which it began to wait.
 local WAITING = NS .. 'waiting'
+-- Every split job that is not all computed yet by the time at which its time limit is over.
+local DEADLINES = NS .. 'deadlines'
 local QUEUES = {'cpu', 'cuda'}
 -- A day of progress at 4 a second would be 345,600 events; the oldest are trimmed.
 local MAX_EVENTS = 1000
 -- Jobs of a queue whose durations stand for those that wait.
 local MAX_DURATIONS = 20
+-- Shards of one job that are open at a time, where there are few workers.
+local FEWEST_OPEN = 4
+-- A split job's progress is told at most so often.
+local TELL_MS = 250
 
 local function job_key(id) return NS .. 'job:' .. id end
 local function events_key(id) return NS .. 'job:' .. id .. ':events' end
@@ -21,6 +27,10 @@ local function records_key(id) return NS .. 'job:' .. id .. ':records' end
 local function done_key(id) return NS .. 'job:' .. id .. ':done' end
 local function shards_key(id) return NS .. 'job:' .. id .. ':shards' end
 local function order_key(id, name) return NS .. 'job:' .. id .. ':order:' .. name end
+-- A shard is a job that stands in no index: its id is "JOB/NUMBER", and no job's id has a slash.
+local function shard_id(id, number) return id .. '/' .. number end
+local function parent_of(id) return string.match(id, '^(.+)/%d+$') end
+local function number_of(id) return string.match(id, '/(%d+)$') end
 local function gone_key(id) return NS .. 'gone:' .. id end
 local function memory_key(digest) return NS .. 'idempotency:' .. digest end
 local function claim_key(worker) return NS .. 'claim:' .. worker end
@@ -55,6 +65,15 @@ local function keys_of(id)
   keys[#keys + 1] = events_key(id)
   keys[#keys + 1] = points_key(id)
   keys[#keys + 1] = checkpoint_key(id)
+  keys[#keys + 1] = records_key(id)
+  keys[#keys + 1] = done_key(id)
+  for _, number in ipairs(redis.call('SMEMBERS', shards_key(id))) do
+    keys[#keys + 1] = job_key(shard_id(id, number))
+  end
+  keys[#keys + 1] = shards_key(id)
+  for name in string.gmatch(redis.call('HGET', job_key(id), 'orders') or '', '[^,]+') do
+    keys[#keys + 1] = order_key(id, name)
+  end
   return keys
 end
 
@@ -109,22 +128,28 @@ local function take_turn(id, queue, client)
   return text(turn)
 end
 
+-- What a client is counted by: jobs that wait make up its share of the queue; shards do not, their
+-- job is under way.
+local function count_of(id, client) return client .. (parent_of(id) and ':shards' or ':waiting') end
+
 local function enqueue(id, now)
   local found = redis.call('HMGET', job_key(id), 'queue', 'client', 'turn')
   local queue, client = found[1], found[2] or ''
   -- Its own for life; the first time it takes one.
   local turn = found[3] or take_turn(id, queue, client)
   redis.call('ZADD', ready_key(queue), turn, id)
-  redis.call('ZADD', WAITING, text(now), id)
-  redis.call('HINCRBY', clients_key(queue), client .. ':waiting', 1)
+  if not parent_of(id) then redis.call('ZADD', WAITING, text(now), id) end
+  redis.call('HINCRBY', clients_key(queue), count_of(id, client), 1)
 end
 
 local function dequeue(id, queue)
   redis.call('ZREM', WAITING, id)
   if redis.call('ZREM', ready_key(queue), id) == 0 then return end
   local client, clients = redis.call('HGET', job_key(id), 'client') or '', clients_key(queue)
-  if redis.call('HINCRBY', clients, client .. ':waiting', -1) <= 0 then
-    redis.call('HDEL', clients, client .. ':waiting', client .. ':turn')
+  if redis.call('HINCRBY', clients, count_of(id, client), -1) <= 0 then
+    redis.call('HDEL', clients, count_of(id, client))
+    local left = redis.call('HMGET', clients, client .. ':waiting', client .. ':shards')
+    if not left[1] and not left[2] then redis.call('HDEL', clients, client .. ':turn') end
   end
 end
 
@@ -141,7 +166,8 @@ end
 -- Where a job waits: {jobs before it or -1 when it does not wait, the durations of the last jobs, live
 -- workers}.
 local function standing(id, queue)
-  return {redis.call('ZRANK', ready_key(queue), id) or -1,
+  local is_queued = redis.call('HGET', job_key(id), 'status') == 'queued'
+  return {is_queued and redis.call('ZRANK', ready_key(queue), id) or -1,
     redis.call('LRANGE', durations_key(queue), 0, -1), live_workers()}
 end
 
@@ -172,14 +198,115 @@ local function end_job(id, status, now, times, data)
   keep_until(id, now + times[1], now, times[3])
 end
 
+-- Ends the hold of the attempt in hand where the status stays: the next fence is nobody's.
+local function let_go(id)
+  redis.call('ZREM', LEASES, id)
+  local number = tonumber(string.match(redis.call('HGET', job_key(id), 'fence'), '^%d+'))
+  redis.call('HSET', job_key(id), 'fence', number + 1)
+end
+
 -- Back to the place that the job had at first: its turn never changes.
 local function requeue(id, now, reason)
   local job = job_key(id)
   redis.call('ZREM', LEASES, id)
+  if parent_of(id) then
+    -- Nobody has been told of it.
+    redis.call('HSET', job, 'status', 'queued')
+    redis.call('HDEL', job, 'part')
+    return enqueue(id, now)
+  end
+  if redis.call('HEXISTS', job, 'assembling') == 1 then
+    let_go(id)
+    return enqueue(id, now)
+  end
   redis.call('HSET', job, 'status', 'queued', 'queued_at_ms', text(now))
   redis.call('HDEL', job, 'started_at_ms', 'used', 'worker')
   enqueue(id, now)
   emit(id, 'job.requeued', now, '{"reason":"' .. reason .. '"}')
+end
+
+local function open_shard(id, number, now)
+  local found = redis.call('HMGET', job_key(id), 'queue', 'client')
+  local shard = shard_id(id, number)
+  redis.call('HSET', job_key(shard), 'status', 'queued', 'attempt', 0, 'fence', 0, 'fruitless', 0,
+    'queue', found[1], 'client', found[2])
+  redis.call('SADD', shards_key(id), number)
+  enqueue(shard, now)
+end
+
+-- Whatever has become of a shard, it is over.
+local function drop_shard(shard)
+  local id, queue = parent_of(shard), redis.call('HGET', job_key(shard), 'queue')
+  if queue then dequeue(shard, queue) end
+  redis.call('ZREM', LEASES, shard)
+  redis.call('DEL', job_key(shard))
+  redis.call('SREM', shards_key(id), number_of(shard))
+end
+
+-- Opens shards of a split job up to its window: twice as many as there are workers. Each takes a turn
+-- of that moment, so that others wait behind a window and not behind all of it. After the last one
+-- the job is ready to be assembled.
+local function go_on(id, now)
+  local found = redis.call('HMGET', job_key(id), 'shards', 'opened', 'closed', 'assembling')
+  if found[4] then return end
+  local live = redis.call('SCARD', shards_key(id))
+  if not found[3] then
+    local workers = redis.call('ZCOUNT', NS .. 'workers', text(now), '+inf')
+    local window, opened = math.max(FEWEST_OPEN, 2 * workers), tonumber(found[2])
+    while live < window and opened < tonumber(found[1]) do
+      open_shard(id, opened, now)
+      live, opened = live + 1, opened + 1
+    end
+    redis.call('HSET', job_key(id), 'opened', opened)
+  end
+  if live > 0 then return end
+  redis.call('HSET', job_key(id), 'assembling', 1, 'fruitless', 0)
+  redis.call('ZREM', DEADLINES, id)
+  enqueue(id, now)
+end
+
+-- Ends a split job's computing: what waits is dropped, what runs is asked to stop, and then the job
+-- is assembled to end as `status`, with `fault` as its error. The first one who closes it decides.
+local function close(id, status, now, fault)
+  local job = job_key(id)
+  if redis.call('HEXISTS', job, 'assembling') == 1 then return end
+  if redis.call('HSETNX', job, 'closed', status) == 0 then return end
+  if fault then redis.call('HSET', job, 'fault', fault) end
+  for _, number in ipairs(redis.call('SMEMBERS', shards_key(id))) do
+    local shard = shard_id(id, number)
+    if redis.call('HGET', job_key(shard), 'status') == 'running' then
+      redis.call('HSET', job_key(shard), 'cancel_requested_at_ms', text(now))
+    else
+      drop_shard(shard)
+    end
+  end
+  go_on(id, now)
+end
+
+-- Tells how far a split job is: the runs of shards that have ended, and shares of those in hand.
+local function tell_progress(id, now)
+  local job = job_key(id)
+  local found = redis.call('HMGET', job, 'total', 'made', 'steps', 'told_at_ms')
+  -- A clock that was set back must not keep it silent.
+  if math.abs(now - (found[4] or 0)) < TELL_MS then return end
+  local total, made = tonumber(found[1]), tonumber(found[2])
+  local done = made
+  for _, number in ipairs(redis.call('SMEMBERS', shards_key(id))) do
+    done = done + (redis.call('HGET', job_key(shard_id(id, number)), 'part') or 0)
+  end
+  local progress = string.format('{"run":%d,"step":0,"steps":%d,"fraction":%.6f}', made, found[3],
+    math.min(1, done / total))
+  redis.call('HSET', job, 'progress', progress, 'told_at_ms', text(now))
+  emit(id, 'job.progress', now, progress)
+end
+
+-- Notes how long a worker had a job or a shard, by which the start of those that wait is estimated.
+local function note_duration(id, now, retention)
+  local found = redis.call('HMGET', job_key(id), 'queue', 'started_at_ms')
+  local durations = durations_key(found[1])
+  redis.call('LPUSH', durations, text(math.max(0, now - found[2])))
+  redis.call('LTRIM', durations, 0, MAX_DURATIONS - 1)
+  redis.call('PEXPIRE', durations, text(retention))
 end
 
 -- True when the history ends before an entry that the attempt was told is there: Redis has lost its

@@ -11,7 +11,7 @@ import pytest
 from app.domain.job import Status
 from app.settings import Settings
 from app.store import server
-from app.store.runs import Claim
+from app.store.claim import Claim
 from tests.unit.worker.desk import TestDesk
 from tests.waiting import wait_until
 from worker.lease import Lease

@@ -9,7 +9,8 @@ import pytest
 from app.domain.errors import StoreUnavailable
 from app.domain.job import Status
 from app.settings import Settings
-from app.store.runs import Claim, RunStore
+from app.store.claim import Claim
+from app.store.runs import RunStore
 from tests.proxy import Proxy, address_of
 from tests.unit.worker.desk import Clock, TestDesk
 from tests.unit.worker.scripted import ScriptedEngine, ScriptedRun

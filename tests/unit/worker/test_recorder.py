@@ -10,7 +10,8 @@ from app.domain.events import EventType
 from app.domain.job import Progress
 from app.domain.result import DeviceUsed, EngineUsed
 from app.store.checkpoint import Checkpoint
-from app.store.runs import Description, RunStore
+from app.store.claim import Description
+from app.store.runs import RunStore
 from tests.unit.worker.desk import Clock, TestDesk
 from tests.unit.worker.scripted import rows_between
 from worker import recorder as recorder_module

@@ -9,8 +9,9 @@ import torch
 
 from app.domain.job import JobRecord, Status
 from app.store.checkpoint import Checkpoint
+from app.store.claim import Claim
 from app.store.codec import encode_rows
-from app.store.runs import Claim, RunStore
+from app.store.runs import RunStore
 from tests.unit.worker.desk import TestDesk
 from tests.unit.worker.scripted import ScriptedEngine, ScriptedRun
 from worker import recorder as recorder_module
