@@ -129,4 +129,4 @@ class Lease:
     def _fields(self, **more: object) -> dict[str, Any]:
         # What is bound in the loop's own thread is not bound in this one.
         claim = self._claim
-        return fields(job_id=claim.record.id, attempt=claim.attempt, worker=claim.worker, **more)
+        return fields(job_id=claim.id, attempt=claim.attempt, worker=claim.worker, **more)

@@ -18,6 +18,7 @@ from billiard.process import current_process
 from app.domain.errors import StoreUnavailable
 from app.domain.job import WorkerInfo
 from app.log import fields
+from app.queue import WakeText, make_queue, make_wake_texts
 from app.settings import Settings
 from app.store.connect import connect_sync
 from app.store.runs import RunStore
@@ -115,6 +116,16 @@ def redis_url() -> str:
     return url
 
 
+@cache
+def _wake_texts() -> WakeText:
+    return make_wake_texts(make_queue(settings(), redis_url()))
+
+
+def make_wake_up(queue: str) -> bytes:
+    """Return a message that wakes another worker; Celery is asked the first time that one is needed."""
+    return _wake_texts()(queue)
+
+
 class Desk:
     """What one worker process works with: its store, its runner, its name.
 
@@ -145,6 +156,7 @@ class Desk:
             is_draining=is_draining,
             tell=self._hold,
             pulse=self._pulse,
+            make_wake_up=make_wake_up,
         )
         # Before anybody hears of this worker: the first job is as quick as the second.
         engine.warm()

@@ -19,6 +19,7 @@ _STANDING = {
     "index": "one entry a job; recovery trims those that were forgotten",
     "expiries": "one entry an ended job; recovery trims it",
     "leases": "one entry a running job",
+    "deadlines": "one entry a split job",
     "order": "one number",
     "waiting": "one entry a queued job",
     "swept": "one number",

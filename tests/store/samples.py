@@ -2,12 +2,13 @@
 
 import itertools
 from array import array
+from collections.abc import Iterable
 from typing import Any
 
 from redis import Redis
 
 from app.domain.history import Rows
-from app.domain.job import JobError, JobErrorType, Progress
+from app.domain.job import JobError, JobErrorType, Progress, Status
 from app.domain.outcome import Outcome
 from app.domain.result import (
     DeviceUsed,
@@ -17,10 +18,14 @@ from app.domain.result import (
     StopReason,
     Verified,
 )
+from app.domain.run_records import RunRecord, pack_record
+from app.domain.shards import Cut, cut_runs
 from app.domain.spec import FitSpec
+from app.domain.sweep import SweepSpec
 from app.store.checkpoint import Checkpoint
-from app.store.claim import Claim
+from app.store.claim import Claim, Description
 from app.store.keys import Keys
+from app.store.records import Shelf
 from app.store.runs import RunStore
 from app.store.submission import NewJob
 
@@ -76,6 +81,65 @@ def make_outcome(best: Point | None = None) -> Outcome:
         run_seconds=0.1,
     )
     return Outcome(exact=None, problem=None, runs=(result,))
+
+
+def make_sweep(num_runs: int = 1_000, **changes: Any) -> SweepSpec:
+    """A sweep that is cut into shards of 64 runs, give or take one."""
+    given: dict[str, Any] = {"optimizers": ["sgd"], "lr": [0.1], "seeds": num_runs}
+    return SweepSpec.model_validate({**given, "steps": 1_000_000, "record_every": 100, **changes})
+
+
+def record_of(run: int) -> bytes:
+    """The record of one run of a sweep, which no other run has."""
+    return pack_record(
+        RunRecord(
+            steps=run,
+            steps_to_tolerance=-1,
+            reason=1,
+            a=float(run),
+            b=-float(run),
+            loss=0.5,
+            excess_loss=0.25,
+            best_loss=0.5,
+        ),
+        is_batch=False,
+    )
+
+
+def records_of(runs: Iterable[int]) -> bytes:
+    """The records of some runs."""
+    return b"".join(map(record_of, runs))
+
+
+def shelf_of(spec: SweepSpec) -> Shelf:
+    """How a sweep is cut."""
+    return Shelf(is_batch=False, cut=cut_runs(spec.num_runs, steps=spec.steps))
+
+
+def split(runs: RunStore, claim: Claim, *, num_shards: int | None = None) -> Shelf:
+    """Split a sweep as its first attempt does, or into so many shards."""
+    assert isinstance(claim.record.spec, SweepSpec)
+    shelf = shelf_of(claim.record.spec)
+    if num_shards is not None:
+        shelf = Shelf(is_batch=False, cut=Cut(shelf.cut.num_runs, num_shards))
+    runs.shards.split(claim, shelf, description=Description(device=CPU, engine=ENGINE))
+    return shelf
+
+
+def deliver(runs: RunStore, claim: Claim) -> None:
+    """End a shard as a worker does that has computed it."""
+    assert claim.split is not None
+    assert claim.split.shard is not None
+    records = records_of(claim.split.shelf.cut.runs_of(claim.split.shard))
+    runs.shards.finish(claim, status=Status.SUCCEEDED, records=records)
+
+
+def gather(runs: RunStore, claim: Claim) -> bytes:
+    """Read all records as the assembly does."""
+    return b"".join(
+        piece if isinstance(piece, bytes) else runs.shards.read(claim, piece)
+        for piece in runs.shards.pieces(claim)
+    )
 
 
 def write(

@@ -10,6 +10,7 @@ from redis import Redis
 from app.domain.events import Event
 from app.domain.history import Rows
 from app.domain.job import JobRecord
+from app.domain.kinds import AnySpec
 from app.domain.parse import parse_spec
 from app.domain.result import DeviceUsed
 from app.settings import Settings
@@ -77,9 +78,14 @@ class TestDesk:
 
     def submit(self, *, job_id: str = "j", queue: str = "cpu", **body: Any) -> str:
         """Put a job into the queue; return its id."""
-        parsed = parse_spec(body)
-        device = DeviceUsed(requested=parsed.spec.device, queue=queue, reason="a test")
-        new = NewJob(id=job_id, spec=parsed.spec, fingerprint=job_id, device=device)
+        return self.put(parse_spec(body).spec, job_id=job_id, queue=queue)
+
+    def put(
+        self, spec: AnySpec, *, job_id: str = "j", queue: str = "cpu", points: bytes | None = None
+    ) -> str:
+        """Put a job with this spec into the queue; return its id."""
+        device = DeviceUsed(requested=spec.device, queue=queue, reason="a test")
+        new = NewJob(id=job_id, spec=spec, fingerprint=job_id, device=device, points=points)
         return self.ask(lambda store: store.create(new)).record.id
 
     def record(self, job_id: str = "j") -> JobRecord:
@@ -99,7 +105,10 @@ class TestDesk:
 
     def work(self, engine: Engine, *, queue: str = "cpu", **changes: Any) -> str | None:
         """Let a runner take the next job."""
-        runner = Runner(
+        return self.make_runner(engine, **changes).work(queue, worker="w1")
+
+    def make_runner(self, engine: Engine, **changes: Any) -> Runner:
+        return Runner(
             runs=self.runs,
             engine=engine,
             settings=self.settings,
@@ -107,7 +116,6 @@ class TestDesk:
             tell=self.told.append,
             **changes,
         )
-        return runner.work(queue, worker="w1")
 
     def take_over(self, job_id: str = "j") -> None:
         """Let the lease end and the job be claimed by another worker."""

@@ -8,9 +8,15 @@ from dataclasses import dataclass, field
 from app.domain.data import Columns
 from app.domain.errors import CheckpointUnusable
 from app.domain.history import Rows
+from app.domain.kinds import ManyRuns
 from app.domain.result import EngineUsed, Exact, Problem, RunResult, StopReason, format_equation
+from app.domain.run_records import NOT_DONE, unpack_records
+from app.domain.series import SeriesColumns
 from app.domain.spec import ComparisonSpec, FitSpec, Start
-from worker.contract import Block
+from app.domain.summary import RunPoint, SweepSummary
+from app.store.codec import encode_positions
+from tests.store.samples import records_of
+from worker.contract import Block, Prepared, PreparedMany, Tally
 
 EXACT = Exact(a=1.0, b=0.0, loss=0.0, r2=1.0, unique=True, standard_errors=None, method="by heart")
 ENGINE = EngineUsed(name="scripted", reason="a test", version="0")
@@ -132,3 +138,112 @@ class ScriptedEngine:
         self.device = device
         self.columns = columns
         return self
+
+    def prepare_many(
+        self, spec: ManyRuns, *, columns: Columns | SeriesColumns | None, device: str
+    ) -> PreparedMany:
+        raise NotImplementedError
+
+
+@dataclass(kw_only=True)
+class ScriptedSlice:
+    """Plays four blocks and has the records that belong to its runs.
+
+    Attributes:
+        runs: Which.
+        between: Called with the first run and the number of a block before it is made.
+        breaths: How often it breathes after that, within the block.
+    """
+
+    runs: range
+    between: Callable[[int, int], object]
+    breaths: int
+
+    def blocks(self, breathe: Callable[[], None] = lambda: None) -> Iterator[float]:
+        for number in range(4):
+            self.between(self.runs.start, number)
+            for _ in range(self.breaths):
+                breathe()
+            yield (number + 1) / 4
+
+    def records(self) -> bytes:
+        return records_of(self.runs)
+
+
+@dataclass(kw_only=True)
+class ScriptedMany:
+    """An engine for jobs of many runs; it is what it prepares.
+
+    Attributes:
+        between: The test's hand in every slice.
+        breaths: How often every slice breathes within a block.
+        has_line: Whether any run ends with a finite line.
+        fault: Raised instead of preparing.
+        sum_fault: Raised instead of summing up.
+        summed: The records that were summed up.
+        prepared: How often it has prepared.
+        slices: The runs of each slice, in the order of asking.
+    """
+
+    between: Callable[[int, int], object] = field(default=lambda _run, _number: None)
+    breaths: int = 0
+    has_line: bool = True
+    fault: BaseException | None = None
+    sum_fault: BaseException | None = None
+    exact: Exact | None = EXACT
+    problem: Problem | None = PROBLEM
+    engine: EngineUsed = ENGINE
+    device: str = "cpu"
+    columns: Columns | SeriesColumns | None = None
+    summed: list[bytes] = field(default_factory=list[bytes])
+    prepared: int = 0
+    slices: list[range] = field(default_factory=list[range])
+
+    def prepare(
+        self, spec: FitSpec | ComparisonSpec, *, columns: Columns | None, device: str
+    ) -> Prepared:
+        raise NotImplementedError
+
+    def prepare_many(
+        self, spec: ManyRuns, *, columns: Columns | SeriesColumns | None, device: str
+    ) -> "ScriptedMany":
+        assert spec.num_runs > 0
+        if self.fault is not None:
+            raise self.fault
+        self.prepared += 1
+        self.columns = columns or self.columns
+        self.device = device
+        return self
+
+    def slice(self, runs: range) -> ScriptedSlice:
+        self.slices.append(runs)
+        return ScriptedSlice(runs=runs, between=self.between, breaths=self.breaths)
+
+    def sum_up(self, records: bytes) -> Tally:
+        if self.sum_fault is not None:
+            raise self.sum_fault
+        self.summed.append(records)
+        found = list(unpack_records(records, is_batch=False))
+        made = [run for run, record in enumerate(found) if record.steps != NOT_DONE]
+        best = RunPoint(
+            run=0,
+            label="SGD",
+            lr=0.1,
+            seed=0,
+            a=1.0,
+            b=0.0,
+            loss=0.5,
+            excess_loss=0.25,
+            steps=1,
+            steps_to_tolerance=None,
+            stop_reason=StopReason.MAX_STEPS,
+        )
+        summary = SweepSummary(
+            runs=len(found),
+            done=len(made),
+            converged=0,
+            diverged=0,
+            best=best if self.has_line and made else None,
+            optimizers=(),
+        )
+        return Tally(summary=summary, orders={"a": encode_positions(array("i", reversed(made)))})

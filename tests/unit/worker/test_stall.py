@@ -11,8 +11,8 @@ from app.settings import Settings
 from tests.unit.worker.desk import TestDesk
 from tests.unit.worker.scripted import ScriptedEngine, ScriptedRun
 from tests.waiting import wait_until
+from worker.attempt import LONG_BLOCK_SECONDS
 from worker.pulse import Pulse
-from worker.runner import LONG_BLOCK_SECONDS
 
 
 class Clock:
