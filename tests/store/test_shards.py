@@ -390,10 +390,6 @@ def _lose(*places: str) -> Callable[[Redis], None]:
         _lose("leases one/0"),
         _lose("deadlines one"),
         lambda redis: redis.delete(KEYS.job("one/1")),
-        lambda redis: (
-            [redis.srem(KEYS.shards("one"), n) for n in (1, 2, 3)]
-            and redis.delete(KEYS.job("one/9"))
-        ),
     ],
     ids=["ready", "lease", "deadline", "shard"],
 )
