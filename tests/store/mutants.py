@@ -14,6 +14,7 @@ from redis import Redis
 
 from app.store import scripts
 from tests.store.test_machine import StoreMachine
+from tests.store.test_split_machine import SplitMachine
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ MUTANTS = {
     "recovery queues at the end": Mutant("prelude", "found[3] or take_turn", "take_turn"),
     "recovery forgets the cancel": Mutant("recover", "elseif found[3] then", "elseif false then"),
     "recovery tries once more": Mutant(
-        "recover", "tonumber(found[2]) >= bound", "tonumber(found[2]) > bound"
+        "recover", "elseif tonumber(found[2]) >= bound", "elseif tonumber(found[2]) > bound"
     ),
     "recovery starts over for ever": Mutant("recover", "tonumber(found[4] or 0) > bound", "false"),
     "recovery lets jobs wait": Mutant(
@@ -134,6 +135,105 @@ MUTANTS = {
     ),
 }
 
+SPLIT_MUTANTS = {
+    "an old shard is still held": Mutant(
+        "deliver",
+        "if not is_held(id, fence) then",
+        "if redis.call('EXISTS', job_key(id)) == 0 then",
+    ),
+    "anybody may advance": Mutant("advance", "if not is_held(id, fence) then", "if false then"),
+    "anybody may split": Mutant("split", "if not is_held(id, fence) then", "if false then"),
+    "a split job is still held": Mutant("split", "let_go(id)", "redis.call('ZREM', LEASES, id)"),
+    "a split job keeps its lease": Mutant(
+        "prelude",
+        "local function let_go(id)\n  redis.call('ZREM', LEASES, id)",
+        "local function let_go(id)",
+    ),
+    "a split forgets the cancel": Mutant(
+        "split", "if found[3] then close(id, 'cancelled', now) else", "if true then"
+    ),
+    "a job to be assembled is still held": Mutant(
+        "prelude", "    let_go(id)\n    return enqueue(id, now)", "    return enqueue(id, now)"
+    ),
+    "an assembly is lost": Mutant(
+        "prelude", "    let_go(id)\n    return enqueue(id, now)", "    return let_go(id)"
+    ),
+    "a shard is opened twice": Mutant(
+        "prelude", "redis.call('HSET', job_key(id), 'opened', opened)", ""
+    ),
+    "the last shard is forgotten": Mutant(
+        "prelude",
+        "live < window and opened < tonumber(found[1])",
+        "live < window and opened < found[1] - 1",
+    ),
+    "the window has no bound": Mutant("prelude", "while live < window and", "while"),
+    "the job is assembled too early": Mutant(
+        "prelude", "if live > 0 then return end", "if live > 1 then return end"
+    ),
+    "the job is assembled twice": Mutant(
+        "prelude", "  if found[4] then return end\n  local live", "  local live"
+    ),
+    "a closed job opens shards": Mutant(
+        "prelude", "if not found[3] then\n    local workers", "if true then\n    local workers"
+    ),
+    "a close keeps what waits": Mutant("prelude", "    else\n      drop_shard(shard)", "    else"),
+    "a close tells nobody": Mutant(
+        "prelude",
+        "redis.call('HSET', job_key(shard), 'cancel_requested_at_ms', text(now))",
+        "",
+    ),
+    "the last one who closes decides": Mutant(
+        "prelude",
+        "if redis.call('HSETNX', job, 'closed', status) == 0 then return end",
+        "redis.call('HSET', job, 'closed', status)",
+    ),
+    "a dropped shard stays ready": Mutant("prelude", "if queue then dequeue(shard, queue) end", ""),
+    "a dropped shard is still leased": Mutant(
+        "prelude", "  redis.call('ZREM', LEASES, shard)\n", ""
+    ),
+    "a dropped shard is open": Mutant(
+        "prelude", "redis.call('SREM', shards_key(id), number_of(shard))", ""
+    ),
+    "a cancel lets the shards run": Mutant("cancel", "close(id, 'cancelled', now)", ""),
+    "records lie elsewhere": Mutant("deliver", "text(first * size)", "text(count * size)"),
+    "records are not marked": Mutant(
+        "deliver", "redis.call('SETBIT', done_key(parent), number_of(id), 1)", ""
+    ),
+    "an end opens nothing": Mutant("deliver", " else go_on(parent, now) end", " end"),
+    "a failure goes on": Mutant("deliver", "if status == 'failed' then", "if false then"),
+    "a lost shard is dropped": Mutant(
+        "recover",
+        "lost = lost + 1\n  else\n    requeue(id, now, 'worker-lost')",
+        "lost = lost + 1\n  else\n    drop_shard(id)\n    go_on(parent, now)",
+    ),
+    "a shard is tried for ever": Mutant(
+        "recover", "elseif fruitless >= bound then", "elseif false then"
+    ),
+    "a shard that was asked to stop runs again": Mutant(
+        "recover", "if is_asked or redis", "if redis"
+    ),
+    "a release of a closed shard requeues": Mutant(
+        "release", "if is_asked and parent then", "if false then"
+    ),
+    "a cancel takes the assembly": Mutant(
+        "release", "elseif is_asked and not is_assembly then", "elseif is_asked then"
+    ),
+    "shards fill the queue": Mutant(
+        "prelude",
+        "if not parent_of(id) then redis.call('ZADD', WAITING",
+        "if true then redis.call('ZADD', WAITING",
+    ),
+    "shards are counted as jobs": Mutant(
+        "prelude", "(parent_of(id) and ':shards' or ':waiting')", "':waiting'"
+    ),
+    "a time limit is for ever": Mutant(
+        "recover", "close(id, 'failed', now, cjson.encode(told))", ""
+    ),
+    "a deleted job keeps its records": Mutant(
+        "prelude", "  keys[#keys + 1] = records_key(id)\n", ""
+    ),
+}
+
 
 def mutate(mutant: Mutant, folder: Path) -> None:
     shutil.copytree(str(scripts._FOLDER), folder)
@@ -149,13 +249,31 @@ def test_state_machine_sees_the_fault(
 ) -> None:
     mutate(MUTANTS[name], tmp_path / "lua")
     monkeypatch.setattr(scripts, "_FOLDER", tmp_path / "lua")
+
+    assert find_fault(StoreMachine, redis, redis_url)
+
+
+@pytest.mark.parametrize("name", SPLIT_MUTANTS)
+def test_state_machine_of_split_jobs_sees_the_fault(
+    redis: Redis, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    mutate(SPLIT_MUTANTS[name], tmp_path / "lua")
+    monkeypatch.setattr(scripts, "_FOLDER", tmp_path / "lua")
+
+    assert find_fault(SplitMachine, redis, redis_url)
+
+
+def find_fault(
+    machine: type[StoreMachine] | type[SplitMachine], redis: Redis, redis_url: str
+) -> object:
+    """Run a machine that must fail; return the trace of how it did."""
     scripts.source_of.cache_clear()
-    StoreMachine.redis, StoreMachine.url = redis, redis_url
+    machine.redis, machine.url = redis, redis_url
     try:
         # An error of Redis, a broken promise, or a refusal that did not come.
         with pytest.raises((Exception, pytest.fail.Exception)) as caught:
             run_state_machine_as_test(
-                StoreMachine,
+                machine,
                 settings=settings(
                     max_examples=120,
                     stateful_step_count=40,
@@ -169,5 +287,4 @@ def test_state_machine_sees_the_fault(
     finally:
         scripts.source_of.cache_clear()
         redis.flushall()
-
-    assert caught.traceback
+    return caught.traceback

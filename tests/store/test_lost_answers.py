@@ -23,12 +23,16 @@ from tests.proxy import Proxy, address_of
 from tests.store.samples import (
     CPU,
     ENGINE,
+    FAILURE,
     claim_from,
+    deliver,
     leased,
     make_job,
     make_outcome,
     make_progress,
     make_rows,
+    make_sweep,
+    split,
 )
 from tests.waiting import wait_until
 
@@ -193,6 +197,75 @@ async def test_a_write_repeated_leaves_what_one_write_leaves(
     assert await store.history("cut") == await store.history("alone")
     assert await types_of(store, "cut") == await types_of(store, "alone")
     assert leased(far.redis) in ({"alone", "cut"}, set())
+
+
+def advance(runs: RunStore, claim: Claim) -> None:
+    runs.shards.advance(claim, runs=31)
+
+
+def fail(runs: RunStore, claim: Claim) -> None:
+    runs.shards.finish(claim, status=Status.FAILED, error=FAILURE)
+
+
+def release(runs: RunStore, claim: Claim) -> None:
+    runs.release(claim)
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [("advance", advance), ("deliver", deliver), ("deliver", fail), ("release", release)],
+    ids=["advance", "deliver", "fail", "release"],
+)
+async def test_a_write_of_a_shard_repeated_leaves_what_one_write_leaves(
+    far: Far, store: JobStore, runs: RunStore, *, name: str, write: _Write, when: When
+) -> None:
+    for job_id in ("alone", "cut"):
+        await store.create(make_job(job_id, spec=make_sweep(1_000)))
+    for claim in (claim_from(runs), claim_from(runs)):
+        split(runs, claim)
+    claims = {claim.record.id: claim for claim in (claim_from(runs) for _ in range(8))}
+
+    write(runs, claims["alone"])
+    far.call(name, lambda through: write(through, claims["cut"]), when=when)
+
+    shards = [far.redis.smembers(f"{{fit}}:job:{job_id}:shards") for job_id in claims]
+    assert shards[0] == shards[1]
+    assert await store.records("cut", 0, 1_000) == await store.records("alone", 0, 1_000)
+    names = ("status", "closed", "opened", "made")
+    found = [far.redis.hmget(f"{{fit}}:job:{job_id}", names) for job_id in claims]
+    assert found[0] == found[1]
+
+
+@BOTH
+async def test_a_split_repeated_opens_each_shard_once(
+    far: Far, store: JobStore, runs: RunStore, *, when: When
+) -> None:
+    await store.create(make_job("one", spec=make_sweep(1_000)))
+    claim = claim_from(runs)
+
+    far.call("split", lambda through: split(through, claim), when=when)
+
+    assert far.redis.zrange("{fit}:ready:cpu", 0, -1) == [b"one/%d" % n for n in range(4)]
+    assert far.redis.hget("{fit}:job:one", "opened") == b"4"
+    assert far.redis.hget("{fit}:clients:cpu", ":shards") == b"4"
+
+
+@BOTH
+async def test_a_claim_of_a_shard_repeated_is_answered_with_the_same_shard(
+    far: Far, store: JobStore, runs: RunStore, *, when: When
+) -> None:
+    await store.create(make_job("one", spec=make_sweep(1_000)))
+    split(runs, claim_from(runs))
+    far.lose("claim", when=when)
+    with pytest.raises(StoreUnavailable):
+        far.runs.claim("cpu", worker="w1", device="cpu")
+    far.proxy.wait_until_cut()
+
+    claim = claim_from(far.runs)
+
+    assert (claim.id, claim.attempt) == ("one/0", 1)
+    assert leased(far.redis) == {"one/0"}
 
 
 async def test_a_release_whose_answer_was_lost_does_not_reach_the_next_attempt(

@@ -321,9 +321,7 @@ class SplitMachine(RuleBasedStateMachine):
         jobs = self.jobs.items()
         assert self.members(self.keys.ready("cpu")) == {i for n, j in jobs for i in j.ready(n)}
         leases = f"{self.keys.prefix}leases"
-        held = {n for n, j in jobs if j.phase == "assembling"}
-        # A job to be assembled is leased like any other.
-        assert self.members(leases) == {i for n, j in jobs for i in j.leased(n)} | held
+        assert self.members(leases) == {i for n, j in jobs for i in j.leased(n)}
         assert self.members(self.keys.waiting) == {
             n for n, j in jobs if j.phase in {"queued", "complete"}
         }
