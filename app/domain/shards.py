@@ -30,6 +30,10 @@ class Cut(NamedTuple):
         )
         return range(first, stop)
 
+    def shard_of(self, run: int) -> int:
+        """Return the shard that a run belongs to; `run` counts from 0."""
+        return ((run + 1) * self.num_shards - 1) // self.num_runs
+
 
 def cut_runs(num_runs: int, *, steps: int) -> Cut:
     """Decide how runs are cut.

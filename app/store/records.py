@@ -3,7 +3,7 @@
 It does not know what stands in a record.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -44,13 +44,16 @@ class Shelf:
         byte, bit = divmod(shard, 8)
         return byte < len(self.done) and bool(self.done[byte] >> (7 - bit) & 1)
 
-    def stretches(self) -> list[tuple[bool, range]]:
-        """Return all runs as stretches of shards that are done or not."""
-        return [
-            (is_done, range(self.cut.runs_of(shards[0]).start, self.cut.runs_of(shards[-1]).stop))
-            for is_done, group in groupby(range(self.cut.num_shards), key=self.is_done)
-            for shards in [list(group)]
-        ]
+    def stretches(self, runs: range | None = None) -> Iterator[tuple[bool, range]]:
+        """Yield some runs, or all, as stretches whose shards are done or not."""
+        runs = range(self.cut.num_runs) if runs is None else runs
+        if not runs:
+            return
+        shards = range(self.cut.shard_of(runs.start), self.cut.shard_of(runs.stop - 1) + 1)
+        for is_done, group in groupby(shards, key=self.is_done):
+            same = list(group)
+            first, stop = self.cut.runs_of(same[0]).start, self.cut.runs_of(same[-1]).stop
+            yield is_done, range(max(first, runs.start), min(stop, runs.stop))
 
     def mend(self, raw: bytes, runs: range) -> bytes:
         """Return the records of some runs; those that are not there were never made.
@@ -59,17 +62,13 @@ class Shelf:
             raw: What the store has of them: zeros where a later shard was faster, or less.
             runs: Which, all below cut.num_runs.
         """
-        parts = list[bytes]()
-        for is_done, stretch in self.stretches():
-            first, stop = max(stretch.start, runs.start), min(stretch.stop, runs.stop)
-            if first >= stop:
-                continue
-            if is_done:
-                size = self.record_bytes
-                parts.append(raw[(first - runs.start) * size : (stop - runs.start) * size])
-            else:
-                parts.append(never_made(stop - first, is_batch=self.is_batch))
-        return b"".join(parts)
+        size = self.record_bytes
+        return b"".join(
+            raw[(part.start - runs.start) * size : (part.stop - runs.start) * size]
+            if is_done
+            else never_made(len(part), is_batch=self.is_batch)
+            for is_done, part in self.stretches(runs)
+        )
 
 
 def decode_shelf(reply: Sequence[Any]) -> Shelf | None:

@@ -195,7 +195,7 @@ SPLIT_MUTANTS = {
         "prelude", "redis.call('SREM', shards_key(id), number_of(shard))", ""
     ),
     "a cancel lets the shards run": Mutant("cancel", "close(id, 'cancelled', now)", ""),
-    "records lie elsewhere": Mutant("deliver", "text(first * size)", "text(count * size)"),
+    "records lie elsewhere": Mutant("deliver", "start = first * found[1]", "start = count * found[1]"),
     "records are not marked": Mutant(
         "deliver", "redis.call('SETBIT', done_key(parent), number_of(id), 1)", ""
     ),

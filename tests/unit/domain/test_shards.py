@@ -16,6 +16,9 @@ def test_every_run_lies_in_one_shard(num_runs: int, steps: int) -> None:
     assert list(chain.from_iterable(shards)) == list(range(num_runs))
     assert 1 <= len(shards) <= MOST_SHARDS
     assert max(map(len, shards)) - min(map(len, shards)) <= 1
+    assert all(
+        cut.shard_of(runs[0]) == cut.shard_of(runs[-1]) == n for n, runs in enumerate(shards)
+    )
 
 
 @pytest.mark.parametrize("steps", [1_000, 10_000, 100_000])
