@@ -37,12 +37,12 @@ class Batch:
     Attributes:
         run: Position of the run.
         rows: Blocks that follow each other; may be empty.
-        progress: Where the job stands after them.
+        progress: Where the job stands after them; None when it is where it was.
     """
 
     run: int
     rows: Sequence[Rows]
-    progress: Progress
+    progress: Progress | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,32 +239,30 @@ class RunStore:
         """
         if not status.is_terminal:
             raise ValueError(f"a job cannot end as {status}")
-        fields = _described(description)
-        found = {"outcome": outcome, "error": error}
-        fields |= {name: part.model_dump_json() for name, part in found.items() if part is not None}
+        last = last or Batch(run=self._written.run, rows=(), progress=None)
         made = made or Made()
-        fields |= made.fields()
+        block, entry = _pack(last.rows)
         kept = _flat({} if checkpoint is None else encode_checkpoint(checkpoint))
         orders = _flat(made.orders)
-        run = self._written.run if last is None else last.run
-        block, entry = _pack(() if last is None else last.rows)
+        found = {"outcome": outcome, "error": error}
+        told = {name: part.model_dump_json() for name, part in found.items() if part is not None}
         reply = self._scripts.run(
             "finish",
             *claim.hold,
             status.value,
-            run,
-            self._written.by(claim, run=run),
+            last.run,
+            self._written.by(claim, run=last.run),
             *self._times,
-            fields.get("error", "{}"),
+            told.get("error", "{}"),
             entry or "",
             block,
-            "" if last is None else last.progress.model_dump_json(),
+            "" if last.progress is None else last.progress.model_dump_json(),
             made.records,
             len(orders),
             len(kept),
             *orders,
             *kept,
-            *_flat(fields),
+            *_flat(_described(description) | told | made.fields()),
         )
         claim.check(reply)
 

@@ -176,7 +176,9 @@ SPLIT_MUTANTS = {
     "a closed job opens shards": Mutant(
         "prelude", "if not found[3] then\n    local workers", "if true then\n    local workers"
     ),
-    "a close keeps what waits": Mutant("prelude", "    else\n      drop_shard(shard)", "    else"),
+    "a close keeps what waits": Mutant(
+        "prelude", "      else\n        drop_shard(shard)", "      else"
+    ),
     "a close tells nobody": Mutant(
         "prelude",
         "redis.call('HSET', job_key(shard), 'cancel_requested_at_ms', text(now))",
@@ -184,8 +186,13 @@ SPLIT_MUTANTS = {
     ),
     "the last one who closes decides": Mutant(
         "prelude",
-        "if redis.call('HSETNX', job, 'closed', status) == 0 then return end",
-        "redis.call('HSET', job, 'closed', status)",
+        "if redis.call('HSETNX', job, 'closed', status) == 1 then",
+        "if redis.call('HSET', job, 'closed', status) then",
+    ),
+    "whoever closes it again stops it": Mutant(
+        "prelude",
+        "if redis.call('HSETNX', job, 'closed', status) == 1 then",
+        "if redis.call('HSETNX', job, 'closed', status) == 0 then return end do",
     ),
     "a dropped shard stays ready": Mutant("prelude", "if queue then dequeue(shard, queue) end", ""),
     "a dropped shard is still leased": Mutant(
@@ -195,7 +202,9 @@ SPLIT_MUTANTS = {
         "prelude", "redis.call('SREM', shards_key(id), number_of(shard))", ""
     ),
     "a cancel lets the shards run": Mutant("cancel", "close(id, 'cancelled', now)", ""),
-    "records lie elsewhere": Mutant("deliver", "start = first * found[1]", "start = count * found[1]"),
+    "records lie elsewhere": Mutant(
+        "deliver", "start = first * found[1]", "start = count * found[1]"
+    ),
     "records are not marked": Mutant(
         "deliver", "redis.call('SETBIT', done_key(parent), number_of(id), 1)", ""
     ),

@@ -259,6 +259,19 @@ async def test_closed_job_waits_for_the_shards_that_run(
     assert not redis.exists(f"{KEYS.prefix}deadlines")
 
 
+async def test_shard_that_fails_when_its_job_is_closed_lets_it_be_assembled(
+    store: JobStore, runs: RunStore, redis: Redis
+) -> None:
+    await open_split(store, runs)
+    running = claim_from(runs)
+    await store.cancel("one")
+    runs.shards.finish(running, status=Status.FAILED, error=FAILURE)
+    claim = claim_from(runs)
+
+    assert claim.split is not None
+    assert (claim.id, claim.split.closed) == ("one", Status.CANCELLED)
+
+
 async def test_time_limit_says_how_far_the_job_came(
     store: JobStore, runs: RunStore, recovery: Recovery, redis: Redis
 ) -> None:

@@ -37,6 +37,8 @@ from tests.store.split_model import ShardModel, SplitModel
 _FRUITLESS = 2
 _MOST_JOBS = 3
 _PICK = st.integers(0, 11)
+_SELDOM = st.sampled_from([True, False, False])
+"""What ends a job early must not end them all."""
 _ENDS = [status for status in Status if status.is_terminal]
 
 
@@ -74,18 +76,30 @@ class SplitMachine(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.create(num_shards=6, client="")
+        self.create(num_shards=6, client="", is_split=True)
 
     @precondition(lambda self: len(self.jobs) < _MOST_JOBS)
-    @rule(num_shards=st.integers(2, 7), client=st.sampled_from(["", "a"]))
-    def create(self, num_shards: int, client: str) -> None:
+    @rule(
+        num_shards=st.integers(2, 7),
+        client=st.sampled_from(["", "a"]),
+        is_split=st.sampled_from([True, True, False]),
+    )
+    def create(self, num_shards: int, client: str, *, is_split: bool) -> None:
         job = make_job(spec=make_sweep(17), client=client)
         self.wait(self.store.create(job))
-        self.jobs[job.id] = SplitModel(cut=Cut(17, num_shards))
+        model = self.jobs[job.id] = SplitModel(cut=Cut(17, num_shards))
+        # What is ready before it is claimed by whoever comes along.
+        while is_split and model.phase == "queued":
+            self.claim(worker=0)
+        if model.holder is not None and is_split:
+            split(self.runs, model.holder, num_shards=num_shards)
+            model.split()
 
     @precondition(lambda self: self.jobs)
-    @rule(pick=_PICK)
-    def cancel(self, pick: int) -> None:
+    @rule(pick=_PICK, is_meant=_SELDOM)
+    def cancel(self, pick: int, *, is_meant: bool) -> None:
+        if not is_meant:
+            return
         job_id, job = self.pick_job(pick)
         record = self.wait(self.store.cancel(job_id))
         if job.phase == "queued":
@@ -127,6 +141,28 @@ class SplitMachine(RuleBasedStateMachine):
             assert claim.split.closed is job.closed
             assert gather(self.runs, claim) == job.records()
 
+    @rule(count=st.integers(1, 4))
+    def compute(self, count: int) -> None:
+        """Live a worker's life in one step: chance alone seldom strings these together."""
+        for _ in range(count):
+            before = len(self.claims)
+            self.claim(worker=1)
+            if len(self.claims) > before and self.claims[-1].shard is not None:
+                self.end_a_shard(pick=0, how="deliver")
+
+    @rule(is_advanced=st.booleans(), is_claimed_again=st.booleans())
+    def die_at_work(self, *, is_advanced: bool, is_claimed_again: bool) -> None:
+        """Likewise for a worker that is killed."""
+        before = len(self.claims)
+        self.claim(worker=2)
+        if len(self.claims) == before:
+            return
+        if is_advanced and self.claims[-1].shard is not None:
+            self.advance(pick=0, runs=1.5)
+        self.lose(self.claims[-1].id)
+        if is_claimed_again:
+            self.claim(worker=0)
+
     @precondition(lambda self: self.claims)
     @rule(pick=_PICK, is_repeated=st.booleans())
     def split(self, pick: int, *, is_repeated: bool) -> None:
@@ -150,7 +186,7 @@ class SplitMachine(RuleBasedStateMachine):
         return split_by == claim.fence.encode()
 
     @precondition(lambda self: self.claims)
-    @rule(pick=_PICK, how=st.sampled_from(["deliver", "deliver", "fail", "stop"]))
+    @rule(pick=_PICK, how=st.sampled_from([*["deliver"] * 5, "stop", "stop", "fail"]))
     def end_a_shard(self, pick: int, how: str) -> None:
         claim, job, shard = self.pick_claim(pick, of=lambda claim: claim.shard is not None)
         if claim is None or claim.shard is None:
@@ -233,6 +269,9 @@ class SplitMachine(RuleBasedStateMachine):
         if claim is None:
             return
         error = FAILURE if status is Status.FAILED else None
+        if job is not None and job.phase == "held":
+            # That is the other machine's matter.
+            return
         if job is not None:
             self.runs.finish(claim, status=status, outcome=make_outcome(), error=error)
             job.finish(status)
@@ -246,8 +285,11 @@ class SplitMachine(RuleBasedStateMachine):
     @rule(pick=_PICK)
     def lose_a_worker(self, pick: int) -> None:
         held = sorted(i for job_id, job in self.jobs.items() for i in job.leased(job_id))
-        job_id, _, number = held[pick % len(held)].partition("/")
-        self.redis.zadd(f"{self.keys.prefix}leases", {held[pick % len(held)]: 1}, xx=True)
+        self.lose(held[pick % len(held)])
+
+    def lose(self, held: str) -> None:
+        job_id, _, number = held.partition("/")
+        self.redis.zadd(f"{self.keys.prefix}leases", {held: 1}, xx=True)
         self.recovery.round()
         job = self.jobs[job_id]
         if number:
@@ -275,8 +317,10 @@ class SplitMachine(RuleBasedStateMachine):
         job.go_on()
 
     @precondition(lambda self: any(job.phase == "split" for job in self.jobs.values()))
-    @rule(pick=_PICK)
-    def run_out_of_time(self, pick: int) -> None:
+    @rule(pick=_PICK, is_meant=_SELDOM)
+    def run_out_of_time(self, pick: int, *, is_meant: bool) -> None:
+        if not is_meant:
+            return
         under_way = [job_id for job_id, job in self.jobs.items() if job.phase == "split"]
         job_id = under_way[pick % len(under_way)]
         self.redis.zadd(f"{self.keys.prefix}deadlines", {job_id: 1})
@@ -397,7 +441,7 @@ class SplitMachine(RuleBasedStateMachine):
         self, pick: int, *, of: Callable[[Claim], bool] = lambda _: True
     ) -> tuple[Claim | None, SplitModel | None, ShardModel | None]:
         """Return an attempt of the last few, and what it still holds."""
-        found = [claim for claim in self.claims[-8:] if of(claim)]
+        found = [claim for claim in self.claims[-12:] if of(claim)]
         if not found:
             return None, None, None
         claim = found[-1 - pick % len(found)]

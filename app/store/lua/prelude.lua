@@ -270,14 +270,15 @@ end
 local function close(id, status, now, fault)
   local job = job_key(id)
   if redis.call('HEXISTS', job, 'assembling') == 1 then return end
-  if redis.call('HSETNX', job, 'closed', status) == 0 then return end
-  if fault then redis.call('HSET', job, 'fault', fault) end
-  for _, number in ipairs(redis.call('SMEMBERS', shards_key(id))) do
-    local shard = shard_id(id, number)
-    if redis.call('HGET', job_key(shard), 'status') == 'running' then
-      redis.call('HSET', job_key(shard), 'cancel_requested_at_ms', text(now))
-    else
-      drop_shard(shard)
+  if redis.call('HSETNX', job, 'closed', status) == 1 then
+    if fault then redis.call('HSET', job, 'fault', fault) end
+    for _, number in ipairs(redis.call('SMEMBERS', shards_key(id))) do
+      local shard = shard_id(id, number)
+      if redis.call('HGET', job_key(shard), 'status') == 'running' then
+        redis.call('HSET', job_key(shard), 'cancel_requested_at_ms', text(now))
+      else
+        drop_shard(shard)
+      end
     end
   end
   go_on(id, now)
