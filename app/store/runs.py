@@ -242,8 +242,6 @@ class RunStore:
         last = last or Batch(run=self._written.run, rows=(), progress=None)
         made = made or Made()
         block, entry = _pack(last.rows)
-        kept = _flat({} if checkpoint is None else encode_checkpoint(checkpoint))
-        orders = _flat(made.orders)
         found = {"outcome": outcome, "error": error}
         told = {name: part.model_dump_json() for name, part in found.items() if part is not None}
         reply = self._scripts.run(
@@ -257,11 +255,7 @@ class RunStore:
             entry or "",
             block,
             "" if last.progress is None else last.progress.model_dump_json(),
-            made.records,
-            len(orders),
-            len(kept),
-            *orders,
-            *kept,
+            *_kept(made, checkpoint),
             *_flat(_described(description) | told | made.fields()),
         )
         claim.check(reply)
@@ -288,6 +282,13 @@ class RunStore:
 
 def _described(description: Description | None) -> dict[str, str]:
     return {} if description is None else description.fields()
+
+
+def _kept(made: Made, checkpoint: Checkpoint | None) -> list[Argument]:
+    """Return what finish.lua takes of records, orders and a checkpoint."""
+    orders = _flat(made.orders)
+    state = _flat({} if checkpoint is None else encode_checkpoint(checkpoint))
+    return [made.records, len(orders), len(state), *orders, *state]
 
 
 def _pack(rows: Sequence[Rows]) -> tuple[bytes, int]:

@@ -260,7 +260,7 @@ async def test_closed_job_waits_for_the_shards_that_run(
 
 
 async def test_shard_that_fails_when_its_job_is_closed_lets_it_be_assembled(
-    store: JobStore, runs: RunStore, redis: Redis
+    store: JobStore, runs: RunStore
 ) -> None:
     await open_split(store, runs)
     running = claim_from(runs)
