@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Final
 
+from app.domain.batch import BatchSpec
 from app.domain.data import (
     INLINE_ECHO_POINTS,
     Columns,
@@ -16,18 +17,34 @@ from app.domain.data import (
     Generated,
     JobData,
     Preset,
+    StoredColumns,
     columns_from_bytes,
     store_columns,
 )
-from app.domain.errors import DeviceUnavailable, Flaw, InvalidSpec, LookupFailed, QueueFull
+from app.domain.errors import (
+    DeviceUnavailable,
+    Flaw,
+    InvalidSpec,
+    JobExpired,
+    LookupFailed,
+    QueueFull,
+)
 from app.domain.extension import extend_spec
 from app.domain.ids import ID_RULE, is_job_id, make_job_id
 from app.domain.job import JobRecord
+from app.domain.kinds import AnySpec, fit_of_run
 from app.domain.parse import ParsedSpec, count_points, parse_spec, remark
 from app.domain.rerun import merge_spec
 from app.domain.result import DeviceUsed
 from app.domain.routing import choose_device, device_warnings, may_want_cuda
-from app.domain.spec import ComparisonSpec, FitSpec, fits_float32
+from app.domain.series import (
+    GeneratedSeries,
+    SeriesColumns,
+    SeriesData,
+    StoredSeries,
+    store_series,
+)
+from app.domain.spec import fits_float32
 from app.queue import WakeText
 from app.settings import Settings
 from app.store.jobs import JobStore
@@ -197,6 +214,34 @@ class Service:
             extends=record,
         )
 
+    async def repeat_run(self, record: JobRecord, run: int, *, client: str = "") -> JobRecord:
+        """Find or make the fit that makes one run of a sweep or a batch, with its history.
+
+        Args:
+            record: The sweep or the batch.
+            run: Number of the run, from 0; the job has it.
+            client: As for submit.
+
+        Raises:
+            QueueFull: As for submit, where the fit is not there yet.
+            DeviceUnavailable: Likewise.
+        """
+        is_stored = isinstance(record.spec.data, StoredSeries)
+        columns = await self._store.one_series(record.id, run=run) if is_stored else None
+        fit = fit_of_run(record.spec, run, columns)
+        changes: dict[str, object] = {"name": f"run {run} of {record.id}", "tags": {}}
+        if isinstance(record.spec.data, StoredColumns):
+            changes["data"] = JobData(job=record.id)
+        fit = fit.model_copy(update=changes)
+        parsed = ParsedSpec(spec=fit, defaulted=(), warnings=remark(fit))
+        # No client can send a line break in a header: the key is ours.
+        key = f"run {run}\nof {record.id}\nof {record.created_at_ms}"
+        try:
+            made = await self.submit(parsed, idempotency_key=key, client=client, rerun_of=record.id)
+        except JobExpired:
+            made = await self.submit(parsed, client=client, rerun_of=record.id)
+        return made.record
+
     async def _replay(
         self,
         idempotency_key: str | None,
@@ -225,26 +270,43 @@ class Service:
         data = parsed.spec.data
         if isinstance(data, JobData):
             return await self._borrow_points(parsed, data.job)
-        if isinstance(data, Columns) and len(data.x) > INLINE_ECHO_POINTS:
-            stored, raw = store_columns(data)
-            return _with_data(parsed, stored), raw
-        return parsed, None
+        if isinstance(data, SeriesColumns):
+            self._refuse_many(data.num_points)
+        return _put_aside(parsed)
+
+    def _refuse_many(self, num_points: int) -> None:
+        """Refuse a batch with more points than the operator lets in."""
+        most = self._settings.max_batch_points
+        if num_points > most:
+            detail = (
+                f"These series have {num_points} points together, and this service takes {most}: "
+                "send several batches, or raise FITJOBS_MAX_BATCH_POINTS"
+            )
+            raise InvalidSpec((Flaw(pointer="/data", code="too-long", detail=detail),))
 
     async def _borrow_points(
         self, parsed: ParsedSpec, job_id: str
     ) -> tuple[ParsedSpec, bytes | None]:
         try:
             lender = await self._store.get(job_id)
-            columns = await self._store.points(job_id)
+            has_series = isinstance(lender.spec, BatchSpec)
+            read = self._store.series if has_series else self._store.points
+            points = await read(job_id)
         except LookupFailed as error:
             raise InvalidSpec(
                 (Flaw(pointer="/data/job", code=error.slug, detail=error.detail),)
             ) from error
+        if has_series is not isinstance(parsed.spec, BatchSpec):
+            detail = f"{job_id} is a {lender.spec.kind}: its points are not those of a "
+            flaw = Flaw(
+                pointer="/data/job", code="other-points", detail=f"{detail}{parsed.spec.kind}"
+            )
+            raise InvalidSpec((flaw,))
         data = _pin_seed(lender.spec)
-        _check_float32(parsed.spec, columns or data)
-        return _with_data(parsed, data), columns.to_bytes() if columns else None
+        _check_float32(parsed.spec, points or data)
+        return _with_data(parsed, data), points.to_bytes() if points else None
 
-    async def _route(self, spec: FitSpec | ComparisonSpec) -> DeviceUsed:
+    async def _route(self, spec: AnySpec) -> DeviceUsed:
         """Choose the queue; only a spec that may want a GPU costs a look at the workers."""
         points = count_points(spec) or 0
         workers = await self._store.workers() if may_want_cuda(spec, points) else ()
@@ -256,9 +318,23 @@ def make_fingerprint(spec_json: str) -> str:
     return hashlib.sha256(spec_json.encode()).hexdigest()
 
 
-def _pin_seed(spec: FitSpec | ComparisonSpec) -> Data:
+def _put_aside(parsed: ParsedSpec) -> tuple[ParsedSpec, bytes | None]:
+    """Put a name in the place of many inline points, and return their bytes."""
+    data = parsed.spec.data
+    if isinstance(data, Columns) and len(data.x) > INLINE_ECHO_POINTS:
+        stored, raw = store_columns(data)
+        return _with_data(parsed, stored), raw
+    if isinstance(data, SeriesColumns) and data.num_points > INLINE_ECHO_POINTS:
+        series, raw = store_series(data)
+        return _with_data(parsed, series), raw
+    return parsed, None
+
+
+def _pin_seed(spec: AnySpec) -> Data | SeriesData:
     """Return a spec's data with the seed that they were drawn under written into them."""
     data = spec.data
+    if isinstance(data, GeneratedSeries) and data.generate.seed is None:
+        return GeneratedSeries(generate=data.generate.model_copy(update={"seed": spec.seed}))
     if isinstance(data, Preset) and data.seed is None:
         return data.model_copy(update={"seed": spec.seed})
     if isinstance(data, Generated) and data.generate.seed is None:
@@ -274,7 +350,7 @@ def _with_data(parsed: ParsedSpec, data: object) -> ParsedSpec:
     return ParsedSpec(spec=spec, defaulted=parsed.defaulted, warnings=(*remarks, *others))
 
 
-def _check_float32(spec: FitSpec | ComparisonSpec, data: object) -> None:
+def _check_float32(spec: AnySpec, data: object) -> None:
     """Refuse borrowed points that the spec would have refused inline."""
     if spec.dtype == "float32" and not fits_float32(data):
         detail = "A value of that job's data does not fit a float32: use dtype float64"

@@ -28,6 +28,7 @@ class Settings(BaseSettings):
         api_keys: Keys that clients must send as "Authorization: Bearer", separated by
             commas; empty lets everyone in.
         max_body_bytes: Largest request body.
+        max_batch_points: Points that a batch may bring, all series together.
         max_queued_jobs: Jobs that may wait; beyond, a submit is a 503.
         max_wait_seconds: Longest ?wait; proxies cut at 60.
         retention_seconds: How long a finished job is kept.
@@ -66,6 +67,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     api_keys: str = ""
     max_body_bytes: int = Field(default=8 * 1024 * 1024, ge=1024, le=2**30)
+    max_batch_points: int = Field(default=1_000_000, ge=1, le=30_000_000)
     max_queued_jobs: int = Field(default=10_000, ge=1, le=1_000_000)
     max_wait_seconds: float = Field(default=55.0, ge=0, le=600)
     retention_seconds: int = Field(default=7 * 86_400, ge=1, le=366 * 86_400)

@@ -14,6 +14,9 @@ def judge(results: Sequence[RunResult]) -> tuple[Status, JobError | None]:
     if any(result.a is not None for result in results):
         return Status.SUCCEEDED, None
     first = results[0]
+    if first.error is not None:
+        detail = f"{first.label} failed: {first.error}"
+        return Status.FAILED, JobError(type=JobErrorType.INTERNAL, detail=detail, retryable=False)
     tried = f" at lr {first.lr:g}" if first.lr is not None else ""
     return Status.FAILED, JobError(
         type=JobErrorType.DIVERGED,

@@ -187,15 +187,17 @@ class Fit:
     def _outcome(self) -> Outcome | None:
         if self.prepared is None:
             return None
-        is_comparison = isinstance(self.spec, ComparisonSpec) and len(self.results) > 0
-        return Outcome(
+        found = Outcome(
             exact=self.prepared.exact,
             problem=self.prepared.problem,
             start=self.prepared.start,
             runs=tuple(self.results),
-            ranking=rank(self.results) if is_comparison else None,
-            winner=crown(self.results, tolerance=self.spec.tolerance) if is_comparison else None,
         )
+        if not isinstance(self.spec, ComparisonSpec) or not self.results:
+            return found
+        by, tolerance = self.spec.rank_by, self.spec.tolerance
+        winner = crown(self.results, tolerance=tolerance, by=by)
+        return found.model_copy(update={"ranking": rank(self.results, by=by), "winner": winner})
 
 
 def _progress(block: Block, index: int, run: Run, *, num_runs: int) -> Progress:

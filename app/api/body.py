@@ -1,6 +1,7 @@
-"""From the bytes of a request to the raw spec: JSON, form, CSV or nothing; it checks no field.
+"""From the bytes of a request to the raw spec: JSON, form, CSV, NDJSON or nothing.
 
-A first byte { or [ is JSON whatever the Content-Type, because `curl -d` labels JSON as a form.
+It checks no field. A first byte { or [ is JSON whatever the Content-Type, because `curl -d` labels
+JSON as a form.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from starlette.requests import ClientDisconnect
 from app.api.deps import SettingsDep
 from app.api.form import parse_fields, to_spec
 from app.api.points_csv import parse_points
+from app.api.points_ndjson import parse_lines
 from app.api.query import declared_names
 from app.api.strict_json import decode, parse_json
 from app.domain.errors import (
@@ -25,7 +27,11 @@ from app.domain.errors import (
 from app.settings import Settings
 
 BODY_SECONDS: Final = 10.0
-"""A body that takes longer holds a connection for nothing; 8 MiB need 7 Mbit/s."""
+"""A body that takes longer holds a connection for nothing; 8 MiB need 7 Mbit/s.
+
+Where the operator lets in larger ones, they have as much longer.
+"""
+_USUAL_BYTES: Final = 8 * 1024 * 1024
 
 _SLOW_BYTES: Final = 256 * 1024
 """Parsing more than this (some 5 ms) happens off the event loop."""
@@ -34,18 +40,21 @@ _DRAIN_BYTES: Final = 64 * 1024 * 1024
 
 _JSON_STARTS: Final = (b"{", b"[")
 _CSV_TYPES: Final = frozenset({"text/csv", "text/tab-separated-values"})
+_LINE_TYPES: Final = frozenset(
+    {"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"}
+)
 _FORM_TYPE: Final = "application/x-www-form-urlencoded"
 
 
 async def read_body(
-    request: Request, settings: Settings, *, seconds: float = BODY_SECONDS
+    request: Request, settings: Settings, *, seconds: float | None = None
 ) -> object:
     """Return the raw spec that the body stands for.
 
     Args:
         request: Not yet read.
         settings: Bounds the body.
-        seconds: Longest time in which the body must have arrived.
+        seconds: Longest time in which the body must have arrived; None goes by the bound.
 
     Raises:
         PayloadTooLarge: More bytes than settings.max_body_bytes.
@@ -55,6 +64,8 @@ async def read_body(
         InvalidSpec: A form or CSV field cannot be read.
     """
     _refuse_encoded(request)
+    if seconds is None:
+        seconds = BODY_SECONDS * max(1.0, settings.max_body_bytes / _USUAL_BYTES)
     body = await _receive(request, settings.max_body_bytes, seconds=seconds)
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     query = [
@@ -73,7 +84,7 @@ def parse_body(body: bytes, *, media_type: str, query: Iterable[tuple[str, str]]
     Args:
         body: All bytes.
         media_type: From the Content-Type, lower case, without parameters.
-        query: Fields of the spec beside a CSV body.
+        query: Fields of the spec beside a CSV or NDJSON body.
 
     Raises:
         UnsupportedMediaType: Neither JSON nor form nor CSV.
@@ -82,7 +93,9 @@ def parse_body(body: bytes, *, media_type: str, query: Iterable[tuple[str, str]]
     """
     body = body.removeprefix(b"\xef\xbb\xbf").strip(b" \t\r\n")
     if media_type in _CSV_TYPES:
-        return _parse_csv(body, query)
+        return _with_points(parse_points(decode(body)), query)
+    if media_type in _LINE_TYPES:
+        return _with_points(parse_lines(body), query)
     if not body:
         return {}
     if body.startswith(_JSON_STARTS) or media_type == "application/json":
@@ -93,16 +106,17 @@ def parse_body(body: bytes, *, media_type: str, query: Iterable[tuple[str, str]]
         return to_spec(parse_fields(decode(body)))
     raise UnsupportedMediaType(
         f"A body of type {media_type[:60] or 'unknown'} cannot be read: send JSON, form fields "
-        "(application/x-www-form-urlencoded) or two columns of text/csv"
+        "(application/x-www-form-urlencoded), text/csv or application/x-ndjson"
     )
 
 
-def _parse_csv(body: bytes, query: Iterable[tuple[str, str]]) -> dict[str, Any]:
+def _with_points(points: object, query: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """Return the spec that stands in the query, with the points of the body."""
     spec = to_spec(query)
     if "data" in spec:
         detail = "The points are given twice: in the body and in the query"
         raise InvalidSpec((Flaw(pointer="/data", code="given-twice", detail=detail),))
-    return {**spec, "data": parse_points(decode(body))}
+    return {**spec, "data": points}
 
 
 def _refuse_encoded(request: Request) -> None:

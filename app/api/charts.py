@@ -13,7 +13,7 @@ from app.api.deps import RoomsDep
 from app.api.errors import responses
 from app.api.etag import IfNoneMatch, matches, not_modified, to_etag
 from app.api.show import job_headers, load_histories
-from app.api.view import JOB_PATH
+from app.api.view import JOB_PATH, JOBS_PATH
 from app.charts.caption import curves_of, subtitle_of, title_of
 from app.charts.curve import loss_chart
 from app.charts.series import Abscissa, Curve, Quantity, Scale
@@ -23,16 +23,18 @@ from app.domain.errors import (
     InvalidParameter,
     JobExpired,
     JobNotFound,
+    NotFound,
     StoreUnavailable,
 )
 from app.domain.job import JobRecord
+from app.domain.kinds import ManyRuns
 
 router = APIRouter(prefix=JOB_PATH, tags=["charts"])
 
 _SAFE_SVG: Final = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
 _REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
     304: {"description": "Still the picture that If-None-Match names"},
-    **responses(InvalidParameter, JobNotFound, JobExpired, StoreUnavailable),
+    **responses(InvalidParameter, NotFound, JobNotFound, JobExpired, StoreUnavailable),
 }
 _DRAWN_REFUSALS: Final = {
     **_REFUSALS,
@@ -86,6 +88,11 @@ async def read_chart(
 ) -> Chart:
     """Read the job and everything that its picture is made of."""
     record = await rooms.store.get(asked.id)
+    if isinstance(record.spec, ManyRuns):
+        raise NotFound(
+            f"A {record.spec.kind} has no loss curve: {JOBS_PATH}/{record.id}/history?run=0 makes "
+            "the fit behind a run, which has one"
+        )
     rows = await load_histories(record, rooms=rooms)
     last_steps = sum(run.step[-1] + 1 for run in rows if len(run))
     etag = to_etag(record.seq, last_steps)

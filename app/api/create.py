@@ -219,15 +219,15 @@ async def compare(posted: PostedDep, wait: PatientWaitDep) -> Response:
     return await posted.create(wait, kind="comparison")
 
 
-@router.post("/sweep", status_code=201, responses=REFUSALS, include_in_schema=False)
+@router.post("/sweep", status_code=201, responses=_ANSWERS, openapi_extra=spec_body("sweep"))
 async def sweep(posted: PostedDep, wait: PatientWaitDep) -> Response:
-    """Say that sweeps are not served by this version."""
+    """Try optimizers at many learning rates and wait up to 30 s for what is usable."""
     return await posted.create(wait, kind="sweep")
 
 
-@router.post("/batch", status_code=201, responses=REFUSALS, include_in_schema=False)
+@router.post("/batch", status_code=201, responses=_ANSWERS, openapi_extra=spec_body("batch"))
 async def batch(posted: PostedDep, wait: PatientWaitDep) -> Response:
-    """Say that batches are not served by this version."""
+    """Fit a line to each of many series and wait up to 30 s for the answers."""
     return await posted.create(wait, kind="batch")
 
 
@@ -261,7 +261,7 @@ async def _parse(raw: object, *, kind: str | None) -> ParsedSpec:
 
 
 def _count_rows(raw: object) -> int:
-    """Return how many points a body carries, about: it has not been checked."""
+    """Return how many points or series a body carries, about: it has not been checked."""
     data = cast("Mapping[str, object]", raw).get("data") if isinstance(raw, Mapping) else raw
     column = cast("Mapping[str, object]", data).get("x") if isinstance(data, Mapping) else data
     return len(cast("list[object]", column)) if isinstance(column, list) else 0

@@ -10,7 +10,9 @@ from app.api.deps import SettingsDep
 from app.api.version import VERSION
 from app.domain.data import MAX_POINTS
 from app.domain.parse import KINDS
+from app.domain.series_form import MAX_SERIES
 from app.domain.spec import MAX_CONTENDERS, MAX_STEPS
+from app.domain.sweep import MAX_RUNS
 from app.settings import Settings
 
 router = APIRouter(tags=["discovery"])
@@ -59,6 +61,8 @@ def commands(base: str, *, needs_key: bool) -> dict[str, str]:
         "a CSV file": f"{curl} -H 'Content-Type: text/csv' --data-binary @points.csv "
         f"'{base}/fit?optimizer=lbfgs'",
         "the question's experiment": f"{curl} -d preset=weak-optimizers {base}/compare",
+        "which learning rates work": f"{curl} -d '{{}}' '{base}/sweep?format=text'",
+        "many series of points": f"{curl} -d '[[[0,1],[1,3]], [[0,2],[1,1],[2,0]]]' {base}/batch",
         "without waiting": f"{curl} -i -d '{{}}' {base}/v1/jobs",
         "the newest job as it runs": f"{curl} -N {base}/latest/stream",
         "the newest job as text": f"{curl} '{base}/latest?format=text'",
@@ -71,8 +75,11 @@ def limits(settings: Settings) -> dict[str, Any]:
     return {
         "body_bytes": settings.max_body_bytes,
         "inline_points": MAX_POINTS,
+        "batch_points": settings.max_batch_points,
         "steps": MAX_STEPS,
         "optimizers_a_comparison": MAX_CONTENDERS,
+        "runs_a_sweep": MAX_RUNS,
+        "series_a_batch": MAX_SERIES,
         "wait_seconds": settings.max_wait_seconds,
         "queued_jobs": settings.max_queued_jobs,
         "queue_seconds": settings.queue_timeout_seconds,

@@ -34,7 +34,7 @@ async def read_filter(
     status: Annotated[
         list[str], Query(description="One or more, repeated or with commas.", examples=["failed"])
     ] = [],  # noqa: B006  # FastAPI copies it
-    kind: Annotated[list[str], Query(description="`fit` or `comparison`.")] = [],  # noqa: B006
+    kind: Annotated[list[str], Query(description="`fit`, `comparison`, `sweep` or `batch`.")] = [],  # noqa: B006
     optimizer: Annotated[list[str], Query(description="In any case, e.g. `adam`.")] = [],  # noqa: B006
     device: Annotated[list[str], Query(description="`cpu` or `cuda`.")] = [],  # noqa: B006
     created_after: Annotated[

@@ -1,43 +1,63 @@
-"""Two columns of text to points: header or none; comma, semicolon or tab; decimal comma too."""
+"""Columns of text to points: header or none; comma, semicolon or tab; decimal comma too.
+
+Two columns are x and y; three are a batch's: which series the point is of, x and y.
+"""
 
 import csv
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from app.domain.errors import Flaw, InvalidSpec
 
 _DELIMITERS: Final = (";", "\t", ",")
 
 
-def parse_points(text: str) -> dict[str, list[float]]:
-    """Return {"x": [...], "y": [...]}.
+_ORDERS: Final[Mapping[int, tuple[str, ...]]] = {2: ("x", "y"), 3: ("series", "x", "y")}
+"""What the columns are, by their number, when no header says it."""
 
-    The first row is a header when neither of its cells is a number; a header "y,x" swaps the
-    columns, any other header leaves x first.
+
+def parse_points(text: str) -> dict[str, list[Any]]:
+    """Return {"x": [...], "y": [...]}, of three columns also "series": [...], which are words.
+
+    The first row is a header when its last two cells are no numbers; it may name the columns in
+    another order, and any other header leaves them in the usual one.
 
     Raises:
-        InvalidSpec: A row has not two cells, or a cell is no number; the flaw names the line.
+        InvalidSpec: A row has not as many cells as the first, which has two or three, or a cell is
+            no number; the flaw names the line.
     """
-    rows = _rows_of(text)
-    first: list[float] = []
-    second: list[float] = []
-    header: list[str] = []
-    for position, (line, cells) in enumerate(rows):
-        if len(cells) != 2:  # noqa: PLR2004  # x and y
-            detail = f"Line {line} has {len(cells)} cell(s): give two, x and y"
+    order: tuple[str, ...] = ()
+    columns: list[list[Any]] = []
+    for line, cells in _rows_of(text):
+        if not columns:
+            order, is_header = _order_of(line, cells)
+            columns = [[] for _ in order]
+            if is_header:
+                continue
+        if len(cells) != len(order):
+            detail = f"Line {line} has {len(cells)} cell(s): give {len(order)}, as in the first"
             raise _flawed("not-a-pair", detail)
-        if position == 0 and not any(map(_is_number, cells)):
-            header = [cell.strip().casefold() for cell in cells]
-            continue
         try:
-            left, right = _to_number(cells[0]), _to_number(cells[1])
+            for name, column, cell in zip(order, columns, cells, strict=True):
+                column.append(cell if name == "series" else _to_number(cell))
         except ValueError:
-            raise _flawed("not-a-number", f"Line {line} is not a pair of numbers") from None
-        first.append(left)
-        second.append(right)
-    if not first:
+            numbers = "a pair of numbers" if len(order) == len(_ORDERS[2]) else "a name and numbers"
+            raise _flawed("not-a-number", f"Line {line} is not {numbers}") from None
+    if not any(columns):
         raise _flawed("too-short", "The CSV has no points: give at least one row of two numbers")
-    return {"x": second, "y": first} if header == ["y", "x"] else {"x": first, "y": second}
+    return dict(zip(order, columns, strict=True))
+
+
+def _order_of(line: int, cells: Sequence[str]) -> tuple[tuple[str, ...], bool]:
+    """Return what the columns are, and whether the first row is a header."""
+    usual = _ORDERS.get(len(cells))
+    if usual is None:
+        detail = f"Line {line} has {len(cells)} cell(s): give two, x and y, or series, x and y"
+        raise _flawed("not-a-pair", detail)
+    if any(map(_is_number, cells[-2:])):
+        return usual, False
+    header = tuple(cell.strip().casefold() for cell in cells)
+    return (header if sorted(header) == sorted(usual) else usual), True
 
 
 def _rows_of(text: str) -> Iterator[tuple[int, list[str]]]:

@@ -6,11 +6,13 @@ A pure function of what the service found out; nothing is run, and nothing is ke
 from typing import Final
 
 from app.api.columns import to_columns
+from app.domain.data import Columns
 from app.domain.diagnosis.diagnose import diagnose
 from app.domain.engines import choose_job_engine
 from app.domain.forecast.cost import BASIS
 from app.domain.forecast.forecast import Forecast, Foreseen, foretell, foretell_rows
 from app.domain.history import EMBEDDED_ROWS
+from app.domain.kinds import ManyRuns
 from app.domain.outcome import Outcome
 from app.domain.parse import count_points
 from app.service import Preview
@@ -35,9 +37,7 @@ def preview_object(preview: Preview, *, points: int | None) -> Shown:
     """
     parsed, device = preview.parsed, preview.device
     spec = parsed.spec
-    forecast = foretell(
-        spec, columns=preview.columns, points=count_points(spec) or 0, queue=device.queue
-    )
+    forecast = _foretell(preview)
     return {
         "object": "dry_run",
         "kind": spec.kind,
@@ -52,6 +52,20 @@ def preview_object(preview: Preview, *, points: int | None) -> Shown:
             for reason in diagnose(spec, forecast.outcome, is_foreseen=True)
         ],
     }
+
+
+def _foretell(preview: Preview) -> Forecast:
+    spec = preview.parsed.spec
+    if isinstance(spec, ManyRuns):
+        return Forecast(
+            outcome=None,
+            runs=(),
+            left_out="single fits and comparisons are foreseen: give this one run as a fit",
+        )
+    columns = preview.columns if isinstance(preview.columns, Columns) else None
+    return foretell(
+        spec, columns=columns, points=count_points(spec) or 0, queue=preview.device.queue
+    )
 
 
 def _forecast(forecast: Forecast, *, points: int) -> Shown:

@@ -89,12 +89,13 @@ _REQUEST_PROBLEMS: Final[Mapping[str, ProblemText]] = {
     ),
     "unsupported-media-type": ProblemText(
         title="The body's type cannot be read",
-        meaning="The body is neither JSON nor a form nor CSV, or it is compressed.",
+        meaning="The body is neither JSON nor a form nor CSV nor NDJSON, or it is compressed.",
         cause="A Content-Type such as text/plain with a body that does not begin with { or [.",
-        fix="Send JSON, application/x-www-form-urlencoded or text/csv, uncompressed.",
+        fix="Send JSON, application/x-www-form-urlencoded, text/csv or application/x-ndjson, "
+        "uncompressed.",
         request="curl -H 'Content-Type: text/plain' -d 'adam' {base}/v1/jobs",
         detail="A body of type text/plain cannot be read: send JSON, form fields "
-        "(application/x-www-form-urlencoded) or two columns of text/csv",
+        "(application/x-www-form-urlencoded), text/csv or application/x-ndjson",
     ),
     "not-acceptable": ProblemText(
         title="None of the accepted formats can be made",

@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from app.api import (
     charts,
     create,
+    data,
     discovery,
     events,
     health,
@@ -30,6 +31,7 @@ ROUTERS: Final[Sequence[APIRouter]] = (
     listing.router,
     jobs.router,
     history.router,
+    data.router,
     runs.router,
     events.router,
     stream.router,

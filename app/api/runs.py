@@ -2,7 +2,8 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
@@ -14,17 +15,21 @@ from app.api.deps import StoreDep
 from app.api.errors import responses
 from app.api.formats import MEDIA_TYPES, AcceptText, FormatText, choose_format
 from app.api.listing import link_header, next_page
+from app.api.many_runs import RunTable, guard, open_table, to_ndjson
 from app.api.show import job_headers
+from app.api.stream import EventStream
 from app.api.view import JOB_PATH, JOBS_PATH, run_objects
 from app.domain.errors import (
     InvalidCursor,
     InvalidParameter,
     JobExpired,
+    JobNotFinished,
     JobNotFound,
     NotAcceptable,
     StoreUnavailable,
 )
 from app.domain.flaws import nearest
+from app.domain.kinds import ManyRuns
 
 router = APIRouter(prefix=JOB_PATH, tags=["jobs"])
 
@@ -34,13 +39,12 @@ MAX_RUNS: Final = 1_000
 COLUMNS: Final = (
     *("run", "label", "optimizer", "lr", "a", "b", "loss", "excess_loss", "r2", "stop_reason"),
     *("converged", "steps", "evaluations", "steps_to_tolerance", "best_step", "best_loss"),
-    *("gradient_norm", "noise_floor_reached_at", "run_seconds", "engine"),
+    *("evaluations_to_tolerance", "gradient_norm", "noise_floor_reached_at", "run_seconds"),
+    *("engine", "error"),
 )
 """Columns of the CSV, and what ?sort takes."""
 
 _SORT_ALIASES: Final[Mapping[str, str]] = {"final_loss": "loss", "final_excess_loss": "excess_loss"}
-# A spreadsheet runs a cell that begins like this (OWASP, "CSV Injection").
-_FORMULA_STARTS: Final = ("=", "+", "-", "@")
 
 Row = dict[str, Any]
 
@@ -53,6 +57,7 @@ Row = dict[str, Any]
         NotAcceptable,
         JobNotFound,
         JobExpired,
+        JobNotFinished,
         StoreUnavailable,
     ),
 )
@@ -64,18 +69,31 @@ async def list_runs(
     sort: Annotated[
         str, Query(description="A column, e.g. `final_loss`; `-` before it turns it round.")
     ] = "run",
-    limit: Annotated[int, Query(ge=1, le=MAX_RUNS)] = DEFAULT_RUNS,
+    limit: Annotated[
+        int | None,
+        Query(
+            ge=1,
+            le=MAX_RUNS,
+            description=f"Most runs a page: {DEFAULT_RUNS} in JSON; all in CSV and NDJSON.",
+        ),
+    ] = None,
     cursor: Annotated[str | None, Query(description="From `next_cursor` of a page.")] = None,
     form: FormatText = None,
     accept: AcceptText = None,
 ) -> Response:
-    """List the runs of a comparison (a fit has one), without their histories."""
-    form = choose_format(form, accept, offered=("json", "csv"))
+    """List the runs of a job (a fit has one), without their histories."""
+    form = choose_format(form, accept, offered=("json", "csv", "ndjson"))
     record = await store.get(asked.id)
-    runs = sort_runs(run_objects(record), sort)
-    start = _read_cursor(cursor)
-    page = runs[start : start + limit]
-    end = str(start + limit) if start + limit < len(runs) else None
+    spec, start = record.spec, _read_cursor(cursor)
+    table: RunTable | FewTable = (
+        await open_table(record, spec, store=store, sort=sort)
+        if isinstance(spec, ManyRuns)
+        else FewTable(runs=sort_runs(run_objects(record, spec), sort))
+    )
+    total = spec.num_runs
+    if limit is None:
+        limit = DEFAULT_RUNS if form == "json" else total
+    end = str(start + limit) if start + limit < total else None
     following = next_page(request, f"{JOBS_PATH}/{record.id}/runs", cursor=end)
     headers = {
         **job_headers(record),
@@ -83,10 +101,27 @@ async def list_runs(
         **link_header(following),
         "Vary": "Accept",
     }
-    if form == "csv":
-        return Response(runs_to_csv(page), media_type=MEDIA_TYPES["csv"], headers=headers)
-    content = {"object": "list", "data": page, "total": len(runs)}
+    if form != "json":
+        lines = table.blocks(form, start=start, stop=start + limit)
+        return EventStream(lines, headers=headers, media_type=MEDIA_TYPES[form])
+    content = {"object": "list", "data": await table.objects(start, limit), "total": total}
     return Answer({**content, "next_cursor": end, "next": following}, headers=headers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FewTable:
+    """The runs of a fit or a comparison, in one order; beside RunTable."""
+
+    runs: Sequence[Row]
+
+    async def objects(self, start: int, count: int) -> list[Row]:
+        """Return some runs as JSON shows them."""
+        return list(self.runs[start : start + count])
+
+    async def blocks(self, form: str, *, start: int, stop: int) -> AsyncGenerator[bytes]:
+        """Yield a range of rows as CSV or NDJSON."""
+        page = self.runs[start:stop]
+        yield runs_to_csv(page).encode() if form == "csv" else to_ndjson(page)
 
 
 def sort_runs(runs: Sequence[Row], sort: str) -> list[Row]:
@@ -115,7 +150,7 @@ def runs_to_csv(runs: Sequence[Row]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows([_guard(_cell(run, name)) for name in COLUMNS] for run in runs)
+    writer.writerows([guard(_cell(run, name)) for name in COLUMNS] for run in runs)
     return text.getvalue()
 
 
@@ -124,17 +159,6 @@ def _cell(run: Row, name: str) -> Any:  # noqa: ANN401  # a value of JSON
         return run[name]
     best: dict[str, Any] | None = run["best"]
     return best[name.removeprefix("best_")] if best else None
-
-
-def _guard(cell: object) -> object:
-    match cell:
-        case bool():
-            return str(cell).lower()
-        case str():
-            line = " ".join(cell.split())
-            return f"'{line}" if line.startswith(_FORMULA_STARTS) else line
-        case _:
-            return cell
 
 
 def _read_cursor(cursor: str | None) -> int:

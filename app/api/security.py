@@ -71,10 +71,14 @@ async def refuse_cross_site(request: Request) -> None:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type == "application/json":
         return
-    is_cross_site = request.headers.get("sec-fetch-site", "").lower() == "cross-site"
     origin = request.headers.get("origin")
-    if is_cross_site or (origin is not None and not _is_own(origin, request)):
+    if is_cross_site(request) or (origin is not None and not _is_own(origin, request)):
         raise CrossSiteRequest("A page of another origin must send Content-Type: application/json")
+
+
+def is_cross_site(request: Request) -> bool:
+    """Tell whether a browser says that a page of another site makes it ask."""
+    return request.headers.get("sec-fetch-site", "").lower() == "cross-site"
 
 
 def _is_own(origin: str, request: Request) -> bool:

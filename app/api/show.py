@@ -19,6 +19,7 @@ from app.charts.report import report
 from app.domain.errors import InvalidParameter
 from app.domain.history import Rows, make_empty
 from app.domain.job import JobRecord
+from app.domain.kinds import ManyRuns
 from app.domain.spec import run_specs
 from app.store.standing import Standing
 
@@ -148,6 +149,8 @@ def job_headers(record: JobRecord) -> dict[str, str]:
 
 async def load_histories(record: JobRecord, *, rooms: Rooms) -> list[Rows]:
     """Return all rows of every run, in the order of running; none of a job never claimed."""
+    if isinstance(record.spec, ManyRuns):
+        return []
     count = len(run_specs(record.spec))
     if record.attempt == 0:
         return [make_empty()] * count

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel
 
+from app.domain.batch import BatchSpec
 from app.domain.catalogue import OPTIMIZERS, SCHEDULERS, hyperparameter_class
 from app.domain.extension import FIELDS
 from app.domain.parse import KINDS
@@ -19,7 +20,8 @@ from app.domain.presets import COMPARISON_PRESETS, DATA_PRESETS
 _REF: Final = "#/components/schemas/{model}"
 _ATTRIBUTE: Final = re.compile(r"    (\w+): (.*)", re.DOTALL)
 _NAME_OF_KIND: Final = {kind: spec.__name__ for kind, spec in KINDS.items()}
-_ONLY_STORED: Final = "StoredColumns"
+_WITHIN: Final = ("StoredColumns", "StoredSeries", "SeriesColumns")
+"""Forms of points that no client writes."""
 
 EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "fit": {
@@ -47,9 +49,41 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
             },
         },
     },
+    "sweep": {
+        "sweep": {
+            "summary": "Four optimizers at 16 learning rates each",
+            "value": {"kind": "sweep"},
+        },
+        "grid": {
+            "summary": "Your own grid and five starts",
+            "value": {
+                "kind": "sweep",
+                "optimizers": ["adam", {"name": "SGD", "momentum": 0.9}],
+                "lr": {"min": 0.001, "max": 1, "num": 31, "scale": "log"},
+                "seeds": 5,
+            },
+        },
+    },
+    "batch": {
+        "series": {
+            "summary": "Two series of your own",
+            "value": {
+                "kind": "batch",
+                "optimizer": {"name": "SGD", "lr": "auto"},
+                "data": [
+                    {"name": "north", "x": [0, 1, 2], "y": [1, 3, 5]},
+                    {"name": "south", "x": [0, 1], "y": [2, 1]},
+                ],
+            },
+        },
+        "drawn": {
+            "summary": "A thousand series drawn around one line",
+            "value": {"kind": "batch", "data": {"generate": {"n": 50, "series": 1000}}},
+        },
+    },
 }
 
-Body = Literal["fit", "comparison", "any", "overrides", "extension"]
+Body = Literal["fit", "comparison", "sweep", "batch", "any", "overrides", "extension"]
 _EXTENSION: Final = "FitExtension"
 
 
@@ -74,14 +108,19 @@ def spec_body(body: Body) -> dict[str, Any]:
             "required": False,
             "description": "Every field has a default, no body is {}. A first byte { or [ is JSON "
             "whatever the Content-Type; a form's flat fields (optimizer=adam&lr=0.1&"
-            "stop.loss_below=1e-6) are the same spec; CSV has two columns, x and y, and its spec "
-            "in the query.",
+            "stop.loss_below=1e-6) are the same spec; CSV has two columns, x and y, of a batch "
+            "series, x and y, and its spec in the query; NDJSON is a batch, one point or one "
+            "series a line.",
             "content": {
                 "application/json": {"schema": schema, "examples": examples},
                 "application/x-www-form-urlencoded": {
                     "schema": {"type": "object", "additionalProperties": {"type": "string"}}
                 },
                 "text/csv": {"schema": {"type": "string"}, "example": "x,y\n0,1\n1,3\n2,5\n"},
+                "application/x-ndjson": {
+                    "schema": {"type": "string"},
+                    "example": '{"x": [0, 1], "y": [1, 3]}\n{"x": [0, 1], "y": [2, 2]}\n',
+                },
             },
         }
     }
@@ -95,7 +134,8 @@ def spec_components() -> dict[str, Any]:
         schema = spec.model_json_schema(ref_template=_REF)
         schemas.update(schema.pop("$defs"))
         schemas[spec.__name__] = schema
-    schemas.pop(_ONLY_STORED)
+    for form in _WITHIN:
+        schemas.pop(form)
     for shape in _shapes():
         if shape.__name__ in schemas:
             _describe(schemas[shape.__name__], shape)
@@ -104,19 +144,71 @@ def spec_components() -> dict[str, Any]:
     schemas["Contender"] = _named(
         "optimizers", "One optimizer of a comparison", label={"type": "string", "maxLength": 60}
     )
+    schemas["SweptContender"] = _named(
+        "optimizers", "One optimizer of a sweep", label={"type": "string", "maxLength": 60}
+    )
     for spec in KINDS.values():
         properties = schemas[spec.__name__]["properties"]
-        properties["data"] = _data_schema()
-    schemas["FitSpec"]["properties"] |= {
-        name: {"type": "number", "minimum": 0, "description": "The same as lr in the optimizer"}
-        for name in ("lr", "learning_rate")
-    }
+        properties["data"] = _series_schema() if spec is BatchSpec else _data_schema()
+    for name in ("FitSpec", "BatchSpec"):
+        schemas[name]["properties"] |= {
+            field: {
+                "type": "number",
+                "minimum": 0,
+                "description": "The same as lr in the optimizer",
+            }
+            for field in ("lr", "learning_rate")
+        }
+    _add_short_forms(schemas["SweepSpec"]["properties"])
     schemas[_EXTENSION] = _extension_schema(schemas["FitSpec"]["properties"])
     schemas["ComparisonSpec"]["properties"]["preset"] = {
         "enum": [*COMPARISON_PRESETS, None],
         "description": "A named comparison; the body's own fields win",
     }
     return schemas
+
+
+def _add_short_forms(sweep: dict[str, Any]) -> None:
+    """Put what a sweep also reads beside its fields."""
+    sweep["lr"]["anyOf"] = [*sweep["lr"].pop("anyOf", sweep["lr"].pop("oneOf", [])), _RATE]
+    sweep["learning_rate"] = {**sweep["lr"], "description": "The same as lr"}
+    sweep["optimizer"] = {
+        "$ref": _REF.format(model="SweptContender"),
+        "description": "The same as one of optimizers",
+    }
+
+
+_RATE: Final[dict[str, Any]] = {"type": "number", "exclusiveMinimum": 0}
+
+
+def _series_schema() -> dict[str, Any]:
+    """Return the forms that a batch's series may have."""
+    numbers = {"type": "array", "items": {"type": "number"}, "minItems": 1}
+    name = {"type": ["string", "number"], "description": "Name all series, or none"}
+    one = {
+        "type": "object",
+        "required": ["x", "y"],
+        "additionalProperties": False,
+        "properties": {"x": numbers, "y": numbers, "name": name},
+    }
+    pairs = {"type": "array", "items": {"type": "array", "items": {"type": "number"}}}
+    columns = {
+        "type": "object",
+        "required": ["series", "x", "y"],
+        "additionalProperties": False,
+        "properties": {
+            "series": {"type": "array", "items": {"type": ["string", "number"]}},
+            "x": numbers,
+            "y": numbers,
+        },
+    }
+    references = ({"$ref": _REF.format(model=form)} for form in ("GeneratedSeries", "JobData"))
+    return {
+        "description": "The series: one entry each, or three columns of which `series` names the "
+        "series of a point, or a recipe",
+        "default": {"generate": {"series": 100}},
+        "anyOf": [{"type": "array", "items": {"anyOf": [one, pairs]}}, columns, *references],
+    }
 
 
 def _extension_schema(fit: dict[str, Any]) -> dict[str, Any]:

@@ -39,19 +39,19 @@ class EventStream(StreamingResponse):
     Args:
         frames: What to send.
         headers: Further headers.
+        media_type: Of the whole.
         longest_send_seconds: How long one frame may wait for the client to make room.
     """
-
-    media_type = MEDIA_TYPES["sse"]
 
     def __init__(
         self,
         frames: AsyncGenerator[bytes],
         *,
         headers: Mapping[str, str],
+        media_type: str = MEDIA_TYPES["sse"],
         longest_send_seconds: float = LONGEST_SEND_SECONDS,
     ) -> None:
-        super().__init__(frames, headers=headers)
+        super().__init__(frames, headers=headers, media_type=media_type)
         self._frames = frames
         self._longest_send_seconds = longest_send_seconds
 

@@ -13,6 +13,7 @@ from app.domain.diagnosis.diagnose import diagnose
 from app.domain.events import Event
 from app.domain.history import EMBEDDED_ROWS, Rows
 from app.domain.job import JobError, JobRecord, Status
+from app.domain.kinds import FewRuns, ManyRuns
 from app.domain.message import message
 from app.domain.outcome import Outcome
 from app.domain.result import RunResult
@@ -97,12 +98,12 @@ def job_object(
     return shown
 
 
-def run_objects(record: JobRecord) -> list[Shown]:
+def run_objects(record: JobRecord, spec: FewRuns) -> list[Shown]:
     """Return the runs of a job without their histories, in the order of running."""
     known = dict(enumerate(record.outcome.runs)) if record.outcome else {}
     return [
-        {**_run_fields(known.get(run), run=run, label=label, spec=spec), **_run_links(record, run)}
-        for run, (label, spec) in enumerate(run_specs(record.spec))
+        {**_run_fields(known.get(run), run=run, label=label, spec=fit), **_run_links(record, run)}
+        for run, (label, fit) in enumerate(run_specs(spec))
     ]
 
 
@@ -119,17 +120,23 @@ def event_object(event: Event) -> Shown:
 def make_links(record: JobRecord) -> dict[str, str]:
     """Return where everything about the job can be read or changed."""
     own = f"{JOBS_PATH}/{record.id}"
-    links = {"self": own, "history": f"{own}/history"}
-    if isinstance(record.spec, ComparisonSpec):
+    has_histories = isinstance(record.spec, FewRuns)
+    links = {"self": own}
+    if has_histories:
+        links["history"] = f"{own}/history"
+    if not isinstance(record.spec, FitSpec):
         links["runs"] = f"{own}/runs"
     names = {name: name for name in ("events", "stream", "data")}
-    names |= {"chart": "chart.svg", "chart_text": "chart.txt"}
+    if has_histories:
+        names |= {"chart": "chart.svg", "chart_text": "chart.txt"}
     links |= {name: f"{own}/{path}" for name, path in names.items()}
     if not record.status.is_terminal:
         links["cancel"] = f"{own}/cancel"
     elif isinstance(record.spec, FitSpec):
         links["extend"] = f"{own}/extend"
-    return {**links, "rerun": f"{own}/rerun", "reproduce": f"{own}/reproduce.py"}
+    links["rerun"] = f"{own}/rerun"
+    # Each of very many runs has links of its own.
+    return {**links, "reproduce": f"{own}/reproduce.py"} if has_histories else links
 
 
 def _times(record: JobRecord) -> Shown:
@@ -191,7 +198,9 @@ def _result(record: JobRecord, histories: Histories | None) -> Shown | None:
         "problem": outcome.problem.model_dump(mode="json") if outcome and outcome.problem else None,
         "start": outcome.start.model_dump() if outcome and outcome.start else None,
     }
-    runs = _runs(record, outcome, histories)
+    if isinstance(record.spec, ManyRuns):
+        return _findings(outcome, yardstick)
+    runs = _runs(record, record.spec, histories)
     if isinstance(record.spec, ComparisonSpec):
         return {"runs": runs, **_verdict(outcome), **yardstick}
     answer = runs[0]
@@ -210,16 +219,25 @@ def _verdict(outcome: Outcome | None) -> Shown:
     }
 
 
-def _runs(record: JobRecord, outcome: Outcome | None, histories: Histories | None) -> list[Shown]:
+def _findings(outcome: Outcome | None, yardstick: Shown) -> Shown | None:
+    """Return what a sweep or a batch comes to; its runs have a resource of their own."""
+    if outcome is not None and outcome.sweep is not None:
+        return {"sweep": outcome.sweep.model_dump(mode="json"), **yardstick}
+    if outcome is not None and outcome.batch is not None:
+        return {"batch": outcome.batch.model_dump(mode="json")}
+    return None
+
+
+def _runs(record: JobRecord, spec: FewRuns, histories: Histories | None) -> list[Shown]:
     """Return every run that has a result or rows, each with what is shown of its history."""
-    is_comparison = isinstance(record.spec, ComparisonSpec)
+    is_comparison, outcome = isinstance(spec, ComparisonSpec), record.outcome
     known = dict(enumerate(outcome.runs)) if outcome else {}
     runs: list[Shown] = []
-    for run, (label, spec) in enumerate(run_specs(record.spec)):
+    for run, (label, fit) in enumerate(run_specs(spec)):
         rows = histories.rows[run] if histories and run < len(histories.rows) else None
         if run not in known and not (rows and len(rows)) and is_comparison:
             continue
-        fields = _run_fields(known.get(run), run=run, label=label, spec=spec, rows=rows)
+        fields = _run_fields(known.get(run), run=run, label=label, spec=fit, rows=rows)
         points = histories.points_each(is_comparison=is_comparison) if histories else 0
         full = history_link(record.id, run=run if is_comparison else None)
         curve: Shown = {"history": None, "spark": None}

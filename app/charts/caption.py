@@ -7,13 +7,17 @@ from collections.abc import Sequence
 from typing import Final
 
 from app.charts.series import Curve
+from app.domain.batch import BatchSpec
 from app.domain.data import Columns, Data, Generated, JobData, Preset, StoredColumns
 from app.domain.history import Rows
 from app.domain.job import JobRecord, Status
+from app.domain.kinds import AnySpec, ManyRuns
 from app.domain.message import message
 from app.domain.optimizers import make_label
 from app.domain.result import Exact
+from app.domain.series import GeneratedSeries, SeriesColumns, SeriesData, StoredSeries
 from app.domain.spec import ComparisonSpec, FitSpec, run_specs
+from app.domain.sweep import SweepSpec
 
 _LONGEST_TITLE: Final = 84
 """Characters that fit above the plot at the title's size."""
@@ -27,6 +31,8 @@ def curves_of(record: JobRecord, rows: Sequence[Rows]) -> tuple[Curve, ...]:
         record: The job.
         rows: One entry a run, in the order of running; may be fewer than the job has runs.
     """
+    if isinstance(record.spec, ManyRuns):
+        return ()
     labels = [label for label, _ in run_specs(record.spec)]
     return tuple(
         Curve(label=label, rows=run_rows, color_index=run)
@@ -57,7 +63,7 @@ def _cut(text: str, *, longest: int = _LONGEST_TITLE) -> str:
     return text if len(text) <= longest else f"{text[: longest - 1].rstrip()}\u2026"
 
 
-def asked(spec: FitSpec | ComparisonSpec) -> str:
+def asked(spec: AnySpec) -> str:
     """Return a spec as people would say it, e.g. "Adam lr 0.001 on classic, float64, ..."."""
     parts = [f"{_who(spec)} on {describe_data(spec.data)}"]
     if not spec.zero_grad:
@@ -78,22 +84,26 @@ def asked(spec: FitSpec | ComparisonSpec) -> str:
     return ", ".join(parts)
 
 
-def _who(spec: FitSpec | ComparisonSpec) -> str:
-    if isinstance(spec, FitSpec):
-        return make_label(spec.optimizer)
-    preset = f"{spec.preset}: " if spec.preset else ""
-    return f"{preset}{count(len(spec.optimizers), 'optimizer')}"
+def _who(spec: AnySpec) -> str:
+    match spec:
+        case FitSpec() | BatchSpec():
+            return make_label(spec.optimizer)
+        case ComparisonSpec():
+            preset = f"{spec.preset}: " if spec.preset else ""
+            return f"{preset}{count(len(spec.optimizers), 'optimizer')}"
+        case SweepSpec():
+            starts = f" x {count(spec.seeds, 'start')}" if spec.seeds > 1 else ""
+            return (
+                f"{count(len(spec.optimizers), 'optimizer')} x "
+                f"{count(spec.num_rates, 'learning rate')}{starts}"
+            )
 
 
-def describe_data(data: Data) -> str:
+def describe_data(data: Data | SeriesData) -> str:
     """Return the points as people would say it, e.g. "classic, first point"."""
     match data:
-        case Preset(points=None):
-            return data.preset
-        case Preset(points=1):
-            return f"{data.preset}'s first point"
         case Preset():
-            return f"{data.preset}'s first {data.points:,} points"
+            return _describe_preset(data)
         case Columns() | StoredColumns():
             num_points = len(data.x) if isinstance(data, Columns) else data.num_points
             return count(num_points, "point")
@@ -102,6 +112,31 @@ def describe_data(data: Data) -> str:
             return f"{count(made.n, 'point')} of {made.a:g}\u00b7x {made.b:+g} with noise {made.noise:g}"
         case JobData():
             return f"the points of {data.job}"
+        case _:
+            return _describe_series(data)
+
+
+def _describe_preset(data: Preset) -> str:
+    match data.points:
+        case None:
+            return data.preset
+        case 1:
+            return f"{data.preset}'s first point"
+        case points:
+            return f"{data.preset}'s first {points:,} points"
+
+
+def _describe_series(data: SeriesColumns | StoredSeries | GeneratedSeries) -> str:
+    match data:
+        case SeriesColumns() | StoredSeries():
+            num_series = len(data) if isinstance(data, SeriesColumns) else data.num_series
+            return f"{num_series:,} series with {count(data.num_points, 'point')}"
+        case GeneratedSeries():
+            made = data.generate
+            return (
+                f"{made.series:,} series of {count(made.n, 'point')} of {made.a:g}\u00b7x "
+                f"{made.b:+g} with noise {made.noise:g}"
+            )
 
 
 def count(number: int, noun: str) -> str:

@@ -9,14 +9,17 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from app.charts.caption import asked, count, describe_exact
+from app.charts.findings import findings_commands, findings_facts, findings_tables
 from app.charts.series import Curve
 from app.charts.text import draw_curves
 from app.domain.diagnosis.diagnose import diagnose
 from app.domain.job import JobRecord, Progress, Status
+from app.domain.kinds import ManyRuns
 from app.domain.message import explain_stop, message
 from app.domain.outcome import Outcome
+from app.domain.ranking import need_of
 from app.domain.result import EngineUsed, Exact, Problem, RunResult
-from app.domain.spec import ComparisonSpec
+from app.domain.spec import ComparisonSpec, RankBy
 
 _NAME_WIDTH: Final = 9
 _BAR_WIDTH: Final = 30
@@ -45,7 +48,7 @@ def report(
         [message(record), asked(record.spec)],
         _progress_section(record),
         _failure_section(record),
-        _result_section(record),
+        *_result_sections(record),
         _facts_section(record),
         _why_section(record, base_url=base_url),
         _curve_section(curves, width=width, color=color),
@@ -80,13 +83,17 @@ def _failure_section(record: JobRecord) -> list[str]:
     return [*lines, _fact("try", error.suggestion)] if error.suggestion else lines
 
 
-def _result_section(record: JobRecord) -> list[str]:
+def _result_sections(record: JobRecord) -> list[list[str]]:
     outcome = record.outcome
-    if outcome is None or not outcome.runs:
+    if outcome is None:
+        return []
+    if isinstance(record.spec, ManyRuns):
+        return [_align(table) for table in findings_tables(outcome)]
+    if not outcome.runs:
         return []
     if isinstance(record.spec, ComparisonSpec):
-        return _ranking_table(outcome)
-    return _fit_table(outcome.runs[0], outcome.exact, is_mse=record.spec.loss == "mse")
+        return [_ranking_table(outcome, by=record.spec.rank_by)]
+    return [_fit_table(outcome.runs[0], outcome.exact, is_mse=record.spec.loss == "mse")]
 
 
 def _fit_table(run: RunResult, exact: Exact | None, *, is_mse: bool) -> list[str]:
@@ -108,10 +115,12 @@ def _fit_table(run: RunResult, exact: Exact | None, *, is_mse: bool) -> list[str
     return _align(table)
 
 
-def _ranking_table(outcome: Outcome) -> list[str]:
+def _ranking_table(outcome: Outcome, *, by: RankBy) -> list[str]:
     """List the runs, best first, and the exact line below."""
     order = range(len(outcome.runs)) if outcome.ranking is None else outcome.ranking
-    table = [("", "a", "b", "excess loss", "steps", "to tolerance", "stopped by")]
+    is_by_steps = by in {"steps_to_tolerance", "final_loss"}
+    goal = "to tolerance" if is_by_steps else f"{by} to tolerance"
+    table = [("", "a", "b", "excess loss", "steps", goal, "stopped by")]
     for place, position in enumerate(order, start=1):
         run = outcome.runs[position]
         rank = _DASH if outcome.ranking is None else str(place)
@@ -122,7 +131,7 @@ def _ranking_table(outcome: Outcome) -> list[str]:
                 _parameter(run.b),
                 _small(run.loss if run.excess_loss is None else run.excess_loss),
                 f"{run.steps:,}",
-                _DASH if run.steps_to_tolerance is None else f"{run.steps_to_tolerance:,}",
+                _need(run, by="steps_to_tolerance" if is_by_steps else by),
                 run.stop_reason,
             )
         )
@@ -130,6 +139,16 @@ def _ranking_table(outcome: Outcome) -> list[str]:
         exact = outcome.exact
         table.append(("exact", _parameter(exact.a), _parameter(exact.b), "0", "", "", ""))
     return _align(table)
+
+
+def _need(run: RunResult, *, by: RankBy) -> str:
+    if by == "steps_to_tolerance":
+        # Also of a run that only passed through.
+        return _DASH if run.steps_to_tolerance is None else f"{run.steps_to_tolerance:,}"
+    need = need_of(run, by=by)
+    if need is None:
+        return _DASH
+    return f"{need:.3g}" if by == "seconds" else f"{need:,.0f}"
 
 
 def _align(table: Sequence[Sequence[str]]) -> list[str]:
@@ -148,6 +167,8 @@ def _align(table: Sequence[Sequence[str]]) -> list[str]:
 def _facts_section(record: JobRecord) -> list[str]:
     outcome = record.outcome
     lines = [_fact("job", f"{record.id} ({record.status})")]
+    if outcome is not None:
+        lines += [_fact(name, text) for name, text in findings_facts(outcome)]
     if outcome is not None and outcome.runs and not isinstance(record.spec, ComparisonSpec):
         run = outcome.runs[0]
         limit = f" of at most {record.spec.steps:,}" if run.steps < record.spec.steps else ""
@@ -236,10 +257,12 @@ def _commands(record: JobRecord, *, base_url: str) -> Iterable[str]:
         if record.cancel_requested_at_ms is None:
             yield f"curl -X POST {job}/cancel"
         return
-    if record.progress is not None or record.outcome is not None:
+    if isinstance(record.spec, ManyRuns):
+        yield from findings_commands(record, job=job)
+    elif record.progress is not None or record.outcome is not None:
         yield f"curl {job}/chart.svg -o loss.svg"
         yield f"curl '{job}/history?format=csv'"
-    if record.status is Status.SUCCEEDED:
+    if record.status is Status.SUCCEEDED and not isinstance(record.spec, ManyRuns):
         yield f"curl {job}/reproduce.py"
     yield f"curl -X POST '{job}/rerun?wait&format=text' -d '{{\"seed\": {record.spec.seed + 1}}}'"
 

@@ -1,12 +1,14 @@
 """A batch: one optimizer on many series of points, every series a run."""
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import model_validator
 
+from app.domain.catalogue import refuse
 from app.domain.data import Columns, JobData
 from app.domain.optimizers import DEFAULT_OPTIMIZER, OptimizerSpec, check_pair
 from app.domain.series import (
+    LARGEST_SEED,
     GeneratedSeries,
     SeriesColumns,
     SeriesData,
@@ -49,6 +51,14 @@ class BatchSpec(SpecBase[Literal["batch"], SeriesData]):
         return 1
 
     @model_validator(mode="after")
+    def _check_seeds(self) -> Self:
+        is_drawn = isinstance(self.data, GeneratedSeries) and self.data.generate.seed is None
+        if is_drawn and self.seed + self.num_runs > LARGEST_SEED:
+            detail = "seed + series must be at most 2^63: every series has a seed of its own"
+            raise refuse("Spec", "seed", "out-of-range", detail, self.seed)
+        return self
+
+    @model_validator(mode="after")
     def _check_pairs(self) -> Self:
         check_pair(self.optimizer, self.scheduler, steps=self.steps)
         return self
@@ -69,5 +79,5 @@ def fit_of_series(spec: BatchSpec, run: int, columns: Columns | None) -> FitSpec
             data = spec.data.one(run, seed=spec.seed)
         case StoredSeries() | JobData():
             data = columns
-    shared = {**shared_fields(spec), "data": data}
+    shared: dict[str, Any] = {**shared_fields(spec), "data": data}
     return FitSpec.model_construct(**shared, optimizer=spec.optimizer)

@@ -6,7 +6,8 @@ It decides from the spec alone: no torch, no data, no worker.
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from app.domain.spec import ComparisonSpec, FitSpec, run_specs
+from app.domain.kinds import AnySpec, contenders_of
+from app.domain.spec import FitSpec
 
 ENGINES: Final = ("rules", "moments", "torch")
 """Fastest first; the last one serves everything."""
@@ -72,14 +73,14 @@ def choose_engine(fit: FitSpec, *, queue: str) -> Choice:
     )
 
 
-def choose_job_engine(spec: FitSpec | ComparisonSpec, *, queue: str) -> Choice:
-    """Return the engine of a whole job: that of its runs, or MIXED with a word on each.
+def choose_job_engine(spec: AnySpec, *, queue: str) -> Choice:
+    """Return the engine of a whole job: that of its runs, or MIXED with a word on each optimizer.
 
     Args:
         spec: What to run.
         queue: "cpu" or "cuda", where the job was sent.
     """
-    choices = [(label, choose_engine(fit, queue=queue)) for label, fit in run_specs(spec)]
+    choices = [(label, choose_engine(fit, queue=queue)) for label, fit in contenders_of(spec)]
     names = {choice.name for _, choice in choices}
     reasons = {choice.reason for _, choice in choices}
     name = choices[0][1].name
@@ -109,20 +110,20 @@ def why_not(engine: str, fit: FitSpec) -> str | None:
     return _why_no_closed_form(fit) or (_why_no_rule(fit) if engine == "rules" else None)
 
 
-def looks_at_every_point(spec: FitSpec | ComparisonSpec) -> bool:
+def looks_at_every_point(spec: AnySpec) -> bool:
     """Tell whether a step costs more the more points there are: only the plain loop can serve."""
-    return all(choose_engine(fit, queue="cpu").name == "torch" for _, fit in run_specs(spec))
+    return all(choose_engine(fit, queue="cpu").name == "torch" for _, fit in contenders_of(spec))
 
 
-def refusals(spec: FitSpec | ComparisonSpec) -> tuple[str, ...]:
+def refusals(spec: AnySpec) -> tuple[str, ...]:
     """Return a sentence for each reason why the engine that a spec forces cannot run it.
 
-    Those of a comparison name the optimizers that stand in the way, unless all of them do.
+    Those of several optimizers name the ones that stand in the way, unless all of them do.
     """
     if spec.engine == "auto":
         return ()
     found: dict[str, list[str]] = {}
-    for label, fit in run_specs(spec):
+    for label, fit in contenders_of(spec):
         reason = why_not(spec.engine, fit)
         if reason is not None:
             found.setdefault(reason, []).append(label)
@@ -132,9 +133,9 @@ def refusals(spec: FitSpec | ComparisonSpec) -> tuple[str, ...]:
     )
 
 
-def servers(spec: FitSpec | ComparisonSpec) -> tuple[str, ...]:
+def servers(spec: AnySpec) -> tuple[str, ...]:
     """Return the engines that can compute every run of a spec, fastest first."""
-    fits = [fit for _, fit in run_specs(spec)]
+    fits = [fit for _, fit in contenders_of(spec)]
     return tuple(name for name in ENGINES if all(why_not(name, fit) is None for fit in fits))
 
 
@@ -157,10 +158,10 @@ def _why_no_rule(fit: FitSpec) -> str | None:
     return None
 
 
-def _named(spec: FitSpec | ComparisonSpec, labels: list[str]) -> str:
-    if isinstance(spec, FitSpec):
-        return "this fit"
-    return "this comparison" if len(labels) == spec.num_runs > 1 else _listed(labels)
+def _named(spec: AnySpec, labels: list[str]) -> str:
+    every = len(contenders_of(spec))
+    is_all = len(labels) == every and (every > 1 or spec.kind in {"fit", "batch"})
+    return f"this {spec.kind}" if is_all else _listed(labels)
 
 
 def _listed(labels: list[str]) -> str:

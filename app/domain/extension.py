@@ -40,7 +40,7 @@ def extend_spec(record: JobRecord, changes: object) -> ParsedSpec:
     if not record.status.is_terminal:
         raise JobNotFinished(f"The job {record.id} has not ended: cancel it, or wait for its end")
     if not isinstance(spec, FitSpec):
-        raise _refused("", "Only a fit can be extended; rerun a comparison with more steps")
+        raise _refused("", f"Only a fit can be extended; rerun the {spec.kind} with more steps")
     given = _checked(changes)
     made = _steps_made(record)
     body = spec.model_dump(mode="json")

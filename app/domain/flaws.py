@@ -9,10 +9,14 @@ from typing import Any, Final, Literal, cast
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from app.domain.batch import BatchSpec
 from app.domain.catalogue import OPTIMIZERS, SCHEDULERS, canonical_name
 from app.domain.data import Generator
 from app.domain.errors import Flaw
+from app.domain.kinds import AnySpec
+from app.domain.series import SeriesGenerator
 from app.domain.spec import ComparisonSpec, FitSpec, Start, Stop
+from app.domain.sweep import Grid, SweepSpec
 
 MAX_FLAWS: Final = 20
 MAX_ALLOWED: Final = 32
@@ -43,6 +47,23 @@ _SYNONYMS: Final[Mapping[str, str]] = {
     "criterion": "loss",
     "batch": "batch_size",
     "timeout": "timeout_seconds",
+    "low": "min",
+    "lo": "min",
+    "start": "min",
+    "high": "max",
+    "hi": "max",
+    "stop": "max",
+    "count": "num",
+    "n": "num",
+    "size": "num",
+    "steps": "num",
+    "spacing": "scale",
+    "learning_rates": "lr",
+    "lrs": "lr",
+    "rates": "lr",
+    "starts": "seeds",
+    "num_seeds": "seeds",
+    "num_series": "series",
     "beta1": "betas",
     "beta2": "betas",
 }
@@ -81,7 +102,7 @@ def to_flaws(
     Args:
         error: What pydantic found.
         given: The body that it looked at.
-        kind: "fit" or "comparison": which top-level fields exist.
+        kind: Which top-level fields exist.
         moved: Pointer in `given` -> pointer in the body that the client sent.
     """
     found: dict[str, tuple[ErrorDetails, list[str | int]]] = {}
@@ -195,22 +216,38 @@ def _fields_at(path: Sequence[str | int], given: Mapping[str, Any], *, kind: str
     """Name the fields that may stand where an unknown one was found."""
     match list(path):
         case []:
-            own = ComparisonSpec.model_fields if kind == "comparison" else FitSpec.model_fields
-            return [*(["lr", "learning_rate"] if kind == "fit" else []), *own]
+            return [*_SHORT_FORMS[kind], *_SPECS[kind].model_fields]
         case ["optimizer"]:
             fields = ["name", *_hyperparameters(given["optimizer"], "optimizers")]
         case ["optimizers", int(i)]:
             fields = ["name", "label", *_hyperparameters(given["optimizers"][i], "optimizers")]
         case ["scheduler"]:
             fields = ["name", *_hyperparameters(given["scheduler"], "schedulers")]
+        case ["data"] if kind == "batch":
+            fields = ["series", "x", "y", "generate", "job"]
+        case ["data", "generate"] if kind == "batch":
+            fields = list(SeriesGenerator.model_fields)
         case other:
             fields = list(_NESTED_FIELDS.get(tuple(other), ()))
     return fields
 
 
+_SPECS: Final[Mapping[str, type[AnySpec]]] = {
+    "fit": FitSpec,
+    "comparison": ComparisonSpec,
+    "sweep": SweepSpec,
+    "batch": BatchSpec,
+}
+_SHORT_FORMS: Final[Mapping[str, tuple[str, ...]]] = {
+    "fit": ("lr", "learning_rate"),
+    "comparison": (),
+    "sweep": ("optimizer", "learning_rate"),
+    "batch": ("lr", "learning_rate"),
+}
 _NESTED_FIELDS: Final[Mapping[tuple[str | int, ...], tuple[str, ...]]] = {
     ("stop",): tuple(Stop.model_fields),
     ("init",): tuple(Start.model_fields),
+    ("lr",): tuple(Grid.model_fields),
     ("data",): ("x", "y", "preset", "points", "seed", "generate", "job"),
     ("data", "generate"): tuple(Generator.model_fields),
 }
@@ -250,9 +287,10 @@ def _clip(text: str) -> str:
 
 
 def _move(flaw: Flaw, moved: Mapping[str, str]) -> Flaw:
-    pointer = moved.get(flaw.pointer)
-    if pointer is None:
+    new = next((name for name in moved if f"{flaw.pointer}/".startswith(f"{name}/")), None)
+    if new is None:
         return flaw
+    pointer = moved[new] + flaw.pointer.removeprefix(new)
     return Flaw(
         pointer=pointer,
         code=flaw.code,

@@ -2,7 +2,9 @@
 
 from typing import Final
 
+from app.domain.findings import say_findings, say_progress
 from app.domain.job import JobRecord, Progress, Status
+from app.domain.kinds import FewRuns, ManyRuns
 from app.domain.outcome import Outcome
 from app.domain.result import RunResult, StopReason
 from app.domain.spec import FitSpec, run_specs
@@ -15,6 +17,7 @@ _REASONS: Final = {
     StopReason.DIVERGED: "the loss is no longer finite",
     StopReason.CANCELLED: "it was cancelled",
     StopReason.TIME_LIMIT: "its time was up",
+    StopReason.FAILED: "it failed",
 }
 
 
@@ -49,11 +52,13 @@ def _of_running(record: JobRecord) -> str:
     verb = "Running" if record.cancel_requested_at_ms is None else "Cancelling"
     if record.progress is None:
         return f"{verb}: preparing the data."
-    return f"{verb} {_name_of_run(record, record.progress)}: {_where(record.progress)}."
+    if isinstance(record.spec, ManyRuns):
+        return f"{verb}: {say_progress(record)}."
+    return f"{verb} {_name_of_run(record.spec, record.progress)}: {_where(record.progress)}."
 
 
-def _name_of_run(record: JobRecord, progress: Progress) -> str:
-    runs = run_specs(record.spec)
+def _name_of_run(spec: FewRuns, progress: Progress) -> str:
+    runs = run_specs(spec)
     label = runs[progress.run][0] if progress.run < len(runs) else f"run {progress.run}"
     return label if len(runs) == 1 else f"{label} ({progress.run + 1} of {len(runs)})"
 
@@ -65,6 +70,8 @@ def _where(progress: Progress) -> str:
 
 def _of_succeeded(record: JobRecord) -> str:
     outcome = record.outcome
+    if isinstance(record.spec, ManyRuns):
+        return say_findings(record)
     if outcome is None or not outcome.runs:
         return "Done."
     if isinstance(record.spec, FitSpec):
@@ -96,6 +103,8 @@ def _of_failed(record: JobRecord) -> str:
 def _of_cancelled(record: JobRecord) -> str:
     if record.progress is None or record.started_at_ms is None:
         return "Cancelled before the first step."
+    if isinstance(record.spec, ManyRuns):
+        return f"Cancelled when {say_progress(record)}; what they found is kept."
     where = _where(record.progress)
     return f"Cancelled at {where}; the history up to there is kept."
 

@@ -1,6 +1,6 @@
 """Optimizer and scheduler as a spec names them: a class of torch.optim and its hyperparameters."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Annotated, Any, Final, Literal, Self, cast
 
@@ -26,6 +26,7 @@ Value = float | int | bool | str | None | tuple[float | int | None, ...]
 """A hyperparameter's value, as torch takes it; an integer stays one, also in a tuple."""
 
 DEFAULT_OPTIMIZER: Final = "Adam"
+MAX_LABEL: Final = 60
 
 
 class _Named(Frozen):
@@ -112,7 +113,7 @@ class Contender(Frozen):
     """One optimizer of a comparison and the label under which it is ranked and drawn."""
 
     optimizer: OptimizerSpec
-    label: Annotated[str, AfterValidator(_check_label)] = Field(min_length=1, max_length=60)
+    label: Annotated[str, AfterValidator(_check_label)] = Field(min_length=1, max_length=MAX_LABEL)
 
     @model_validator(mode="wrap")
     @classmethod
@@ -127,8 +128,13 @@ class Contender(Frozen):
             given = flat
         optimizer = OptimizerSpec.model_validate(given)
         return handler(
-            {"optimizer": optimizer, "label": make_label(optimizer) if label is None else label}
+            {"optimizer": optimizer, "label": cls.name_of(optimizer) if label is None else label}
         )
+
+    @classmethod
+    def name_of(cls, optimizer: OptimizerSpec) -> str:
+        """Return the label of an optimizer that was given none."""
+        return make_label(optimizer)
 
     @model_serializer
     def flatten(self) -> dict[str, Any]:
@@ -136,10 +142,45 @@ class Contender(Frozen):
         return {**self.optimizer.flatten(), "label": self.label}
 
 
+class SweptContender(Contender):
+    """One optimizer of a sweep and the label under which its runs are told."""
+
+    @classmethod
+    def name_of(cls, optimizer: OptimizerSpec) -> str:
+        """Return the class, and what differs from torch's defaults; the grid has the rates."""
+        own = (
+            f" {name} {value:g}" if isinstance(value, float) else f" {name} {value}"
+            for name, value in own_hyperparameters(optimizer).items()
+            if name != "lr"
+        )
+        return "".join((optimizer.name, *own))[:MAX_LABEL]
+
+
+def own_hyperparameters(optimizer: OptimizerSpec) -> dict[str, Value]:
+    """Return the hyperparameters that are not torch's defaults."""
+    defaults = OptimizerSpec.model_validate(optimizer.name).hyperparameters
+    return {
+        name: value for name, value in optimizer.hyperparameters.items() if value != defaults[name]
+    }
+
+
 def make_label(optimizer: OptimizerSpec) -> str:
     """Return a short name for a legend: the class and its learning rate."""
     lr = optimizer.hyperparameters["lr"]
     return f"{optimizer.name} lr {lr:g}" if isinstance(lr, float | int) else optimizer.name
+
+
+def check_labels(contenders: Sequence[Contender]) -> None:
+    """Refuse two optimizers under one label.
+
+    Raises:
+        ValidationError: It names the label.
+    """
+    labels = [contender.label for contender in contenders]
+    repeated = {label for label in labels if labels.count(label) > 1}
+    if repeated:
+        detail = f'Two optimizers have the label "{min(repeated)}": give each its own "label"'
+        raise refuse("Spec", "optimizers", "repeated-label", detail, None)
 
 
 def check_pair(optimizer: OptimizerSpec, scheduler: SchedulerSpec | None, *, steps: int) -> None:

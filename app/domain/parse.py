@@ -6,21 +6,28 @@ from typing import Any, Final, cast
 
 from pydantic import ValidationError
 
+from app.domain.batch import BatchSpec
 from app.domain.data import Columns, Generated, Preset, StoredColumns
 from app.domain.engines import refusals, servers
 from app.domain.errors import Flaw, InvalidSpec
 from app.domain.flaws import MAX_FLAWS, nearest, to_flaws, to_pointer
 from app.domain.job import Warn
+from app.domain.kinds import AnySpec
 from app.domain.presets import COMPARISON_PRESETS, DATA_PRESET_POINTS
-from app.domain.spec import ComparisonSpec, FitSpec
+from app.domain.series import GeneratedSeries, SeriesColumns, StoredSeries
+from app.domain.spec import ComparisonSpec, FitSpec, Start
+from app.domain.sweep import SweepSpec
 
-KINDS: Final[Mapping[str, type[FitSpec] | type[ComparisonSpec]]] = {
+KINDS: Final[Mapping[str, type[AnySpec]]] = {
     "fit": FitSpec,
     "comparison": ComparisonSpec,
+    "sweep": SweepSpec,
+    "batch": BatchSpec,
 }
 Path = tuple[str | int, ...]
 
-_PLANNED_KINDS: Final = ("sweep", "batch")
+_OWN_RATES: Final = frozenset({"CyclicLR", "OneCycleLR"})
+"""Schedulers whose rates do not come from the optimizer's."""
 _LEARNING_RATE_NAMES: Final = ("lr", "learning_rate")
 _MOST_FIELDS: Final = 64
 _MOST_VALUES: Final = 1_000
@@ -40,7 +47,7 @@ class ParsedSpec:
         warnings: Remarks that stop nothing.
     """
 
-    spec: FitSpec | ComparisonSpec
+    spec: AnySpec
     defaulted: tuple[str, ...]
     warnings: tuple[Warn, ...]
 
@@ -56,12 +63,12 @@ def parse_spec(body: object, *, kind: str | None = None) -> ParsedSpec:
         InvalidSpec: With one flaw for every mistake, at most 20.
     """
     given = _as_object(body)
-    _refuse_crowds(given)
     kind = _kind_of(given, kind)
+    _refuse_crowds(given, has_series=kind == "batch")
     given.pop("kind", None)
     _refuse_stored(given)
     given = _expand_preset(given, kind)
-    moved = _fold_learning_rate(given) if kind == "fit" else {}
+    moved = _fold_short_forms(given, kind)
     try:
         spec = KINDS[kind].model_validate({**given, "kind": kind})
     except ValidationError as error:
@@ -73,14 +80,16 @@ def parse_spec(body: object, *, kind: str | None = None) -> ParsedSpec:
     return ParsedSpec(spec=spec, defaulted=defaulted, warnings=remark(spec))
 
 
-def count_points(spec: FitSpec | ComparisonSpec) -> int | None:
+def count_points(spec: AnySpec) -> int | None:
     """Return how many points the spec's data have; None while they belong to another job."""
     data = spec.data
     match data:
+        case StoredColumns() | SeriesColumns() | StoredSeries():
+            return data.num_points
+        case GeneratedSeries():
+            return data.generate.n * data.generate.series
         case Columns():
             return len(data.x)
-        case StoredColumns():
-            return data.num_points
         case Generated():
             return data.generate.n
         case Preset():
@@ -105,9 +114,13 @@ def _as_object(body: object) -> dict[str, Any]:
     return dict(cast("Mapping[str, Any]", body))
 
 
-def _refuse_crowds(given: Mapping[str, Any]) -> None:
-    """Refuse what is so long that naming its flaws would take longer than many fits."""
-    for path, num_parts, most in _crowds((), given):
+def _refuse_crowds(given: Mapping[str, Any], *, has_series: bool) -> None:
+    """Refuse what is so long that naming its flaws would take longer than many fits.
+
+    Series are counted when they are read, and the first flaw of theirs is the only one told.
+    """
+    parts = {name: part for name, part in given.items() if name != "data"} if has_series else given
+    for path, num_parts, most in _crowds((), parts):
         if num_parts > most:
             detail = f"Give at most {most} {'fields' if most == _MOST_FIELDS else 'values'} here"
             raise InvalidSpec((Flaw(pointer=to_pointer(path), code="too-long", detail=detail),))
@@ -140,15 +153,13 @@ def _kind_of(given: Mapping[str, Any], asked: str | None) -> str:
         detail = f'This path runs kind "{asked}": leave "kind" out, or POST to /v1/jobs'
         raise InvalidSpec((Flaw(pointer="/kind", code="kind-mismatch", detail=detail),))
     if not isinstance(kind, str) or kind not in KINDS:
-        planned = kind in _PLANNED_KINDS
         raise InvalidSpec(
             (
                 Flaw(
                     pointer="/kind",
-                    code="not-served" if planned else "unknown-kind",
-                    detail=f'Kind "{kind}" is not served by this version'
-                    if planned
-                    else "This is not a kind of job",
+                    code="unknown-kind",
+                    detail="This is not a kind of job",
+                    did_you_mean=nearest(kind, tuple(KINDS)) if isinstance(kind, str) else None,
                     allowed=tuple(KINDS),
                 ),
             )
@@ -175,6 +186,31 @@ def _expand_preset(given: dict[str, Any], kind: str) -> dict[str, Any]:
             )
         )
     return {**COMPARISON_PRESETS[name][1], **given}
+
+
+def _fold_short_forms(given: dict[str, Any], kind: str) -> dict[str, str]:
+    """Write a kind's short forms out; return new pointer -> old one."""
+    match kind:
+        case "fit" | "batch":
+            return _fold_learning_rate(given)
+        case "sweep":
+            return _fold_names(given)
+        case _:
+            return {}
+
+
+def _fold_names(given: dict[str, Any]) -> dict[str, str]:
+    """Read a sweep's optimizer and learning_rate as its optimizers and lr."""
+    moved: dict[str, str] = {}
+    for short, name, place in (("optimizer", "optimizers", "/0"), ("learning_rate", "lr", "")):
+        if short not in given:
+            continue
+        if name in given:
+            detail = f"The same is given twice: give {name} alone"
+            raise InvalidSpec((Flaw(pointer=f"/{short}", code="given-twice", detail=detail),))
+        given[name] = [given.pop(short)] if place else given.pop(short)
+        moved[f"/{name}{place}"] = f"/{short}"
+    return moved
 
 
 def _fold_learning_rate(given: dict[str, Any]) -> dict[str, str]:
@@ -205,7 +241,7 @@ def _refuse_stored(given: Mapping[str, Any]) -> None:
         raise InvalidSpec((Flaw(pointer="/data", code="no-points", detail=detail),))
 
 
-def _refuse_more_than_all(spec: FitSpec | ComparisonSpec) -> None:
+def _refuse_more_than_all(spec: AnySpec) -> None:
     """Refuse the first 2000 of 1000 points: fewer than asked for would run, and nobody told."""
     data = spec.data
     if not isinstance(data, Preset) or data.points is None:
@@ -217,7 +253,7 @@ def _refuse_more_than_all(spec: FitSpec | ComparisonSpec) -> None:
         raise InvalidSpec((flaw,))
 
 
-def _refuse_engine(spec: FitSpec | ComparisonSpec) -> None:
+def _refuse_engine(spec: AnySpec) -> None:
     """Refuse an engine that cannot do what it is forced to."""
     flaws = tuple(
         Flaw(
@@ -233,10 +269,10 @@ def _refuse_engine(spec: FitSpec | ComparisonSpec) -> None:
         raise InvalidSpec(flaws[:MAX_FLAWS])
 
 
-def remark(spec: FitSpec | ComparisonSpec) -> tuple[Warn, ...]:
+def remark(spec: AnySpec) -> tuple[Warn, ...]:
     """Return what the author of a spec should know that stops nothing."""
     warnings: list[Warn] = []
-    points = count_points(spec)
+    points = None if isinstance(spec, BatchSpec) else count_points(spec)
     if spec.batch_size is not None and points is not None and spec.batch_size >= points:
         warnings.append(
             Warn(
@@ -253,4 +289,22 @@ def remark(spec: FitSpec | ComparisonSpec) -> tuple[Warn, ...]:
                 "so the fit oscillates instead of converging",
             )
         )
+    if isinstance(spec, SweepSpec):
+        warnings += _remark_sweep(spec)
     return tuple(warnings)
+
+
+def _remark_sweep(spec: SweepSpec) -> Iterator[Warn]:
+    if spec.seeds > 1 and isinstance(spec.init, Start) and spec.batch_size is None:
+        yield Warn(
+            code="seeds-change-nothing",
+            message=f"init is given, so all {spec.seeds} starts are the same: "
+            'leave it "torch" to draw them',
+        )
+    schedules = spec.scheduler is not None and spec.scheduler.name in _OWN_RATES
+    if spec.scheduler is not None and schedules:
+        yield Warn(
+            code="rates-change-little",
+            message=f"{spec.scheduler.name} sets the learning rate by numbers of its own: "
+            "the grid may change nothing",
+        )

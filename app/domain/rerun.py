@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 from typing import Any, cast
 
+from app.domain.batch import BatchSpec
 from app.domain.data import StoredColumns
 from app.domain.errors import Flaw, InvalidSpec
 from app.domain.job import JobRecord
 from app.domain.presets import COMPARISON_PRESETS
-from app.domain.spec import FitSpec
+from app.domain.series import StoredSeries
+from app.domain.spec import ComparisonSpec, FitSpec
+from app.domain.sweep import SweepSpec
 
 
 def merge_spec(record: JobRecord, overrides: object) -> dict[str, Any]:
@@ -20,13 +23,16 @@ def merge_spec(record: JobRecord, overrides: object) -> dict[str, Any]:
         detail = 'Give an object with the fields to change, e.g. {"lr": 0.1}'
         raise InvalidSpec((Flaw(pointer="", code="wrong-type", detail=detail),))
     body = record.spec.model_dump(mode="json")
-    if isinstance(record.spec.data, StoredColumns):
+    if isinstance(record.spec.data, StoredColumns | StoredSeries):
         body["data"] = {"job": record.id}
     changes = dict(cast("Mapping[str, Any]", overrides))
-    if isinstance(record.spec, FitSpec):
-        _merge_optimizer(body, changes)
-    else:
-        _change_preset(body, changes)
+    match record.spec:
+        case FitSpec() | BatchSpec():
+            _merge_optimizer(body, changes)
+        case ComparisonSpec():
+            _change_preset(body, changes)
+        case SweepSpec():
+            _change_names(body, changes)
     stop = changes.get("stop")
     if isinstance(stop, Mapping):
         changes["stop"] = {**body["stop"], **cast("Mapping[str, Any]", stop)}
@@ -39,6 +45,13 @@ def _change_preset(body: dict[str, Any], changes: Mapping[str, Any]) -> None:
     if isinstance(name, str) and name in COMPARISON_PRESETS:
         for field in COMPARISON_PRESETS[name][1]:
             body.pop(field, None)
+
+
+def _change_names(body: dict[str, Any], changes: Mapping[str, Any]) -> None:
+    """Let a sweep's short names take the place of the long ones, which would be given twice."""
+    for short, name in (("optimizer", "optimizers"), ("learning_rate", "lr")):
+        if short in changes:
+            body.pop(name, None)
 
 
 def _merge_optimizer(body: dict[str, Any], changes: dict[str, Any]) -> None:

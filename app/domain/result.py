@@ -17,6 +17,7 @@ class StopReason(StrEnum):
     DIVERGED = "diverged"
     CANCELLED = "cancelled"
     TIME_LIMIT = "time_limit"
+    FAILED = "failed"
 
 
 class Point(Frozen):
@@ -109,6 +110,7 @@ class RunResult(Frozen):
         steps: Optimizer steps made.
         evaluations: Loss and gradient evaluations made (LBFGS makes several a step).
         steps_to_tolerance: First step, recorded or not, whose excess loss is within tolerance.
+        evaluations_to_tolerance: Evaluations that led to it.
         best: The row with the lowest loss of all, recorded or not.
         noise_floor_reached_at: First recorded step from which the line is the exact one up to a
             rounding of a residual, so that the gradient is noise; None when it never was, or the
@@ -116,6 +118,7 @@ class RunResult(Frozen):
         gradient_norm: Euclidean norm of the full gradient at the end.
         run_seconds: Time in the loop.
         engine: Which engine made its steps: "torch", "moments" or "rules".
+        error: Why it failed: a run of a comparison that torch refuses leaves the others alone.
     """
 
     run: int = 0
@@ -133,11 +136,13 @@ class RunResult(Frozen):
     steps: int
     evaluations: int
     steps_to_tolerance: int | None
+    evaluations_to_tolerance: int | None = None
     best: Point | None
     gradient_norm: float | None
     run_seconds: float
     noise_floor_reached_at: int | None = None
     engine: str = "torch"
+    error: str | None = None
 
 
 class Winner(Frozen):

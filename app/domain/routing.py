@@ -5,8 +5,8 @@ from typing import Final
 from app.domain.engines import looks_at_every_point
 from app.domain.errors import DeviceUnavailable
 from app.domain.job import Warn, WorkerInfo
+from app.domain.kinds import AnySpec
 from app.domain.result import DeviceUsed
-from app.domain.spec import ComparisonSpec, FitSpec
 
 CUDA_PAYS_FROM_POINTS: Final = 200_000
 """Below, the launches of a step's kernels cost more than a CPU core's whole step (estimate).
@@ -17,16 +17,14 @@ Where a step has a closed form it costs the same for any number of points, and l
 _RETRY_DEVICE_SECONDS: Final = 30
 
 
-def may_want_cuda(spec: FitSpec | ComparisonSpec, points: int) -> bool:
+def may_want_cuda(spec: AnySpec, points: int) -> bool:
     """Tell whether the choice depends on which workers live."""
     if spec.device == "auto":
         return points >= CUDA_PAYS_FROM_POINTS and looks_at_every_point(spec)
     return spec.device != "cpu"
 
 
-def choose_device(
-    spec: FitSpec | ComparisonSpec, points: int, workers: tuple[WorkerInfo, ...]
-) -> DeviceUsed:
+def choose_device(spec: AnySpec, points: int, workers: tuple[WorkerInfo, ...]) -> DeviceUsed:
     """Route a spec.
 
     Args:

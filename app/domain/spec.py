@@ -12,6 +12,7 @@ from app.domain.optimizers import (
     Contender,
     OptimizerSpec,
     SchedulerSpec,
+    check_labels,
     check_pair,
 )
 from app.domain.series import GeneratedSeries, SeriesColumns
@@ -28,6 +29,7 @@ TagText = Annotated[
 ]
 TagName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 Device = Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda(:[0-9]{1,2})?)$")]
+RankBy = Literal["steps_to_tolerance", "evaluations", "final_loss", "seconds"]
 Loss = Literal["mse", "l1", "huber", "smooth_l1"]
 Dtype = Literal["float32", "float64"]
 
@@ -177,6 +179,8 @@ class ComparisonSpec(SpecBase[Literal["comparison"], Data]):
         kind: "comparison".
         preset: The named comparison that this spec began as.
         optimizers: 1 to 64 optimizers, each a name or an object with an optional label.
+        rank_by: What the winner needs least of, to come within tolerance: steps, evaluations of
+            loss and gradient (LBFGS makes several a step), or seconds; or the lowest final loss.
     """
 
     kind: Literal["comparison"] = "comparison"
@@ -190,6 +194,7 @@ class ComparisonSpec(SpecBase[Literal["comparison"], Data]):
         min_length=1,
         max_length=MAX_CONTENDERS,
     )
+    rank_by: RankBy = "steps_to_tolerance"
 
     @property
     def num_runs(self) -> int:
@@ -204,11 +209,7 @@ class ComparisonSpec(SpecBase[Literal["comparison"], Data]):
 
     @model_validator(mode="after")
     def _check_labels(self) -> Self:
-        labels = [contender.label for contender in self.optimizers]
-        repeated = {label for label in labels if labels.count(label) > 1}
-        if repeated:
-            detail = f'Two optimizers have the label "{min(repeated)}": give each its own "label"'
-            raise refuse("Spec", "optimizers", "repeated-label", detail, None)
+        check_labels(self.optimizers)
         return self
 
 

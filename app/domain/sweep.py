@@ -1,14 +1,16 @@
 """A sweep: optimizers x learning rates x starts on the same points, every run a column's number."""
 
 import math
-from typing import Annotated, Final, Literal, NamedTuple, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal, NamedTuple, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from app.domain.catalogue import refuse
 from app.domain.data import Data, Generated, Preset
 from app.domain.frozen import Frozen
-from app.domain.optimizers import Contender, OptimizerSpec, check_pair
+from app.domain.optimizers import OptimizerSpec, SweptContender, check_labels, check_pair
+from app.domain.series import LARGEST_SEED
 from app.domain.spec import MAX_CONTENDERS, FitSpec, SpecBase, shared_fields
 
 MAX_RUNS: Final = 1_000_000
@@ -51,6 +53,34 @@ class Grid(Frozen):
         return (self.min, *(10.0 ** (low + k * width) for k in inner), self.max)
 
 
+def _form_of(given: object) -> str | None:
+    """Name the form of `lr`."""
+    if isinstance(given, Grid | Mapping):
+        return "<grid>"
+    return "<list>" if isinstance(given, list | tuple) else None
+
+
+def _shortest_form(given: object) -> object:
+    """Turn one learning rate into a list of it."""
+    return [given] if type(given) in {int, float} else given
+
+
+Rates = Annotated[
+    Annotated[Grid, Tag("<grid>")]
+    | Annotated[
+        tuple[Rate, ...],
+        Field(strict=False, min_length=1, max_length=MAX_LISTED_RATES),
+        Tag("<list>"),
+    ],
+    Discriminator(
+        _form_of,
+        custom_error_type="wrong-type",
+        custom_error_message='Give a list of learning rates, or {"min": 1e-4, "max": 10, "num": 16}',
+    ),
+    BeforeValidator(_shortest_form),
+]
+
+
 class Place(NamedTuple):
     """Where a run lies in a sweep: positions of its optimizer, learning rate and start."""
 
@@ -74,20 +104,14 @@ class SweepSpec(SpecBase[Literal["sweep"], Data]):
 
     kind: Literal["sweep"] = "sweep"
     data: Data = Preset(preset="classic")
-    optimizers: Annotated[tuple[Contender, ...], Field(strict=False)] = Field(
+    optimizers: Annotated[tuple[SweptContender, ...], Field(strict=False)] = Field(
         default=tuple(
-            Contender.model_validate({"name": name, "label": name})
-            for name in ("SGD", "Adam", "Adagrad", "RMSprop")
+            SweptContender.model_validate(name) for name in ("SGD", "Adam", "Adagrad", "RMSprop")
         ),
         min_length=1,
         max_length=MAX_CONTENDERS,
     )
-    lr: (
-        Grid
-        | Annotated[
-            tuple[Rate, ...], Field(strict=False, min_length=1, max_length=MAX_LISTED_RATES)
-        ]
-    ) = Grid()
+    lr: Rates = Grid()
     seeds: int = Field(default=1, ge=1, le=MAX_RUNS)
 
     @property
@@ -114,6 +138,18 @@ class SweepSpec(SpecBase[Literal["sweep"], Data]):
     def _check_pairs(self) -> Self:
         for contender in self.optimizers:
             check_pair(contender.optimizer, self.scheduler, steps=self.steps)
+        return self
+
+    @model_validator(mode="after")
+    def _check_labels(self) -> Self:
+        check_labels(self.optimizers)
+        return self
+
+    @model_validator(mode="after")
+    def _check_seeds(self) -> Self:
+        if self.seed + self.seeds > LARGEST_SEED:
+            detail = "seed + seeds must be at most 2^63: every start has a seed of its own"
+            raise refuse("Spec", "seeds", "out-of-range", detail, self.seeds)
         return self
 
     @model_validator(mode="after")
@@ -145,5 +181,5 @@ def fit_of(spec: SweepSpec, run: int) -> FitSpec:
         data = data.model_copy(update={"seed": spec.seed})
     elif isinstance(data, Generated) and data.generate.seed is None:
         data = Generated(generate=data.generate.model_copy(update={"seed": spec.seed}))
-    shared = {**shared_fields(spec), "data": data, "seed": spec.seed + place.seed}
+    shared: dict[str, Any] = {**shared_fields(spec), "data": data, "seed": spec.seed + place.seed}
     return FitSpec.model_construct(**shared, optimizer=rated)

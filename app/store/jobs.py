@@ -17,6 +17,7 @@ from app.domain.events import Event
 from app.domain.history import Rows
 from app.domain.job import JobRecord, WorkerInfo
 from app.domain.outcome import Outcome
+from app.domain.series import SeriesColumns, series_from_bytes
 from app.settings import Settings
 from app.store import codec
 from app.store.connect import translate_errors
@@ -25,6 +26,7 @@ from app.store.listing import JobFilter, Page, make_cursor
 from app.store.reading import merge_best, read_blocks
 from app.store.records import decode_shelf, mend_all
 from app.store.scripts import TOMBSTONE_SECONDS, Argument, AsyncScripts, times_of
+from app.store.series import read_names, read_one
 from app.store.standing import Standing, decode_durations, decode_standing
 from app.store.submission import Created, NewJob, expired, refusal_of
 from app.store.tail import Tail, read_tail
@@ -249,6 +251,10 @@ class JobStore:
 
     async def points(self, job_id: str) -> Columns | None:
         """Return the stored columns; None when the spec itself says what the points are."""
+        raw = await self._raw_points(job_id)
+        return None if raw is None else columns_from_bytes(raw)
+
+    async def _raw_points(self, job_id: str) -> bytes | None:
         with translate_errors():
             async with self._redis.pipeline() as pipe:
                 pipe.exists(self._keys.job(job_id))
@@ -256,7 +262,22 @@ class JobStore:
                 exists, raw = await pipe.execute()
         if not exists:
             raise await self._missing(job_id)
-        return None if raw is None else columns_from_bytes(raw)
+        return None if raw is None else bytes(raw)
+
+    async def series(self, job_id: str) -> SeriesColumns | None:
+        """Return a batch's stored series; None when the spec itself says what they are."""
+        raw = await self._raw_points(job_id)
+        return None if raw is None else series_from_bytes(raw)
+
+    async def series_names(self, job_id: str) -> tuple[str, ...] | None:
+        """Return the names of a batch's stored series; None when they have none; two round trips."""
+        with translate_errors():
+            return await read_names(self._redis, self._keys.points(job_id))
+
+    async def one_series(self, job_id: str, *, run: int) -> Columns | None:
+        """Return the points of one stored series, None when none are stored; four round trips."""
+        with translate_errors():
+            return await read_one(self._redis, self._keys.points(job_id), run=run)
 
     async def records(self, job_id: str, start: int, count: int) -> bytes:
         """Return the records of some runs, one after the other; those of no worker yet say so.

@@ -37,7 +37,7 @@ class NewJob:
         defaulted: Fields of the spec that the client left out.
         warnings: Remarks made at submit.
         device: Where it will run.
-        points: The bytes behind the spec's StoredColumns; None when it has none.
+        points: The bytes behind the spec's StoredColumns or StoredSeries; None when it has none.
         rerun_of: The job that this one repeats.
         extends: The job from whose end this one goes on.
         extended_at_ms: When that job was created: its id alone may name another one by now.

@@ -56,7 +56,10 @@ async def test_wait_that_is_over_answers_202(client: httpx.AsyncClient) -> None:
     assert answer.headers["preference-applied"] == "wait=0.01"
 
 
-@pytest.mark.parametrize(("path", "kind"), [("/fit", "fit"), ("/compare", "comparison")])
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [("/fit", "fit"), ("/compare", "comparison"), ("/sweep", "sweep"), ("/batch", "batch")],
+)
 async def test_alias_makes_the_job_that_it_names(
     client: httpx.AsyncClient, path: str, kind: str
 ) -> None:
@@ -66,14 +69,13 @@ async def test_alias_makes_the_job_that_it_names(
     assert answer.json()["kind"] == kind
 
 
-@pytest.mark.parametrize("path", ["/sweep", "/batch"])
-async def test_kind_that_is_not_served_says_what_is(client: httpx.AsyncClient, path: str) -> None:
-    answer = await client.post(path, json={})
+async def test_kind_that_is_none_says_which_there_are(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/v1/jobs", json={"kind": "sweeep"})
     flaw = answer.json()["errors"][0]
 
     assert answer.status_code == 422
-    assert flaw["code"] == "not-served"
-    assert flaw["allowed"] == ["fit", "comparison"]
+    assert (flaw["code"], flaw["did_you_mean"]) == ("unknown-kind", "sweep")
+    assert flaw["allowed"] == ["fit", "comparison", "sweep", "batch"]
 
 
 async def test_alias_refuses_another_kind(client: httpx.AsyncClient) -> None:

@@ -84,7 +84,7 @@ async def test_pages_follow_each_other_without_gaps(client: httpx.AsyncClient) -
     [
         ("status=done", "invalid-parameter", "status cannot be"),
         ("status=succeded", "invalid-parameter", 'did you mean "succeeded"'),
-        ("kind=sweep", "invalid-parameter", "kind cannot be"),
+        ("kind=swepp", "invalid-parameter", "kind cannot be"),
         ("optimizer=adamm", "invalid-parameter", "did you mean"),
         ("device=gpu9x", "invalid-parameter", "it is one of cpu, cuda"),
         ("limit=101", "invalid-parameter", "limit"),

@@ -20,6 +20,7 @@ NAMES = {
     "log_level",
     "api_keys",
     "max_body_bytes",
+    "max_batch_points",
     "max_queued_jobs",
     "max_wait_seconds",
     "retention_seconds",

@@ -74,7 +74,7 @@ class AutogradRun(TorchRun):
             loss = self._loss(self._net(self._task.x), self._task.y)
             if row is None or row.step < step:
                 row = self._row = self._look(step, loss, batch_loss)
-                reason = self._watch.judge(row)
+                reason = self._watch.judge(row, evaluations=self._evaluations)
                 self._record.add(row, is_last=reason is not None)
                 yield reason
                 if reason is not None:

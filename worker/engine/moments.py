@@ -90,7 +90,7 @@ class MomentsRun(TorchRun):
         for step in range(0 if row is None else row.step, self.steps + 1):
             if row is None or row.step < step:
                 row = self._row = self._look(step, batch_loss)
-                reason = self._watch.judge(row)
+                reason = self._watch.judge(row, evaluations=self._evaluations)
                 self._record.add(row, is_last=reason is not None)
                 yield reason
                 if reason is not None:

@@ -1,6 +1,6 @@
 """A run's last row -> what its job answers of it; the same for every engine."""
 
-from typing import Final
+from typing import Any, Final
 
 from app.domain.result import RunResult, StopReason, format_equation
 from app.domain.spec import FitSpec
@@ -45,21 +45,26 @@ def report(
         label=label,
         optimizer=spec.optimizer.name,
         lr=lr,
-        a=row.a if is_line else None,
-        b=row.b if is_line else None,
-        equation=format_equation(row.a, row.b) if is_line else None,
+        **_line_of(row, task, is_line=is_line),
         loss=to_finite(row.loss),
         excess_loss=to_finite(row.excess_loss) if with_excess else None,
-        r2=task.bowl.r2(row.a, row.b) if is_line else None,
         stop_reason=stop_reason,
         converged=is_line and (stop_reason in _ARRIVED or watch.is_within_tolerance(row)),
         steps=row.step,
         evaluations=evaluations,
         steps_to_tolerance=watch.steps_to_tolerance,
+        evaluations_to_tolerance=watch.evaluations_to_tolerance,
         best=to_point(watch.best, with_excess=with_excess),
         gradient_norm=to_finite(gradient_norm),
         run_seconds=seconds,
     )
+
+
+def _line_of(row: Row, task: Task, *, is_line: bool) -> dict[str, Any]:
+    if not is_line:
+        return dict.fromkeys(("a", "b", "equation", "r2"))
+    r2 = task.bowl.r2(row.a, row.b)
+    return {"a": row.a, "b": row.b, "equation": format_equation(row.a, row.b), "r2": r2}
 
 
 def _is_line(row: Row, stop_reason: StopReason) -> bool:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -11,6 +12,7 @@ from app.domain.data import Columns
 from app.domain.result import EngineUsed, Exact, Problem, StopReason
 from app.domain.spec import ComparisonSpec, FitSpec, Start, run_specs
 from worker.engine.choose import combine
+from worker.engine.contained import ContainedRun
 from worker.engine.faults import find_device, translated
 from worker.engine.rules.kernels import Kernels
 from worker.engine.task_cache import TaskCache
@@ -35,7 +37,7 @@ class Prepared:
     problem: Problem
     start: Start
     device: str
-    runs: tuple[TieredRun, ...]
+    runs: tuple[TieredRun | ContainedRun, ...]
 
     @property
     def engine(self) -> EngineUsed:
@@ -79,8 +81,9 @@ class TorchEngine:
         found = find_device(device)
         with translated(found):
             task = self._tasks.load(spec, columns=columns, device=found)
-            runs = tuple(
-                TieredRun(
+            makers = [
+                partial(
+                    TieredRun,
                     fit,
                     task=task,
                     index=index,
@@ -90,6 +93,14 @@ class TorchEngine:
                     clock=self._clock,
                 )
                 for index, (label, fit) in enumerate(run_specs(spec))
+            ]
+            runs = tuple(
+                ContainedRun(fit, index=index, label=label, device=found, make=make)
+                if isinstance(spec, ComparisonSpec)
+                else make()
+                for index, ((label, fit), make) in enumerate(
+                    zip(run_specs(spec), makers, strict=True)
+                )
             )
         return Prepared(
             spec=spec,

@@ -92,7 +92,7 @@ class TorchRun(ABC):
         self._record = Record(spec, with_batch=dealer is not None)
         self._noise = NoiseFloor(task)
         self._row: Row | None = None
-        self._evaluations = 0
+        self._evaluations: int = 0
         self._seconds = 0.0
         self._breathe: Callable[[], None] = lambda: None
 

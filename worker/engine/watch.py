@@ -45,25 +45,32 @@ class Watch:
     Attributes:
         best: The finite row with the lowest loss, the first of equals.
         steps_to_tolerance: First step whose excess loss is within tolerance of row 0's.
+        evaluations_to_tolerance: Loss and gradient evaluations that led there.
     """
 
     def __init__(self, spec: FitSpec) -> None:
         self.best: Row | None = None
         self.steps_to_tolerance: int | None = None
+        self.evaluations_to_tolerance: int | None = None
         self._stop = spec.stop
         self._steps = spec.steps
         self._tolerance = spec.tolerance
         self._is_mse = spec.loss == "mse"
         self._goal: float | None = None
 
-    def judge(self, row: Row) -> StopReason | None:
-        """Take note of the next row and say whether the run ends with it."""
+    def judge(self, row: Row, *, evaluations: int | None = None) -> StopReason | None:
+        """Take note of the next row and say whether the run ends with it.
+
+        Args:
+            row: The next row.
+            evaluations: How many led to it; None is one a step.
+        """
         if not row.is_finite:
             return StopReason.DIVERGED
         if self.best is None or row.loss < self.best.loss:
             self.best = row
         if self._is_mse:
-            self._note_tolerance(row)
+            self._note_tolerance(row, row.step if evaluations is None else evaluations)
         return self._reason(row, best_step=self.best.step)
 
     def state(self) -> dict[str, object]:
@@ -71,6 +78,7 @@ class Watch:
         return {
             "best": None if self.best is None else asdict(self.best),
             "steps_to_tolerance": self.steps_to_tolerance,
+            "evaluations_to_tolerance": self.evaluations_to_tolerance,
             "goal": self._goal,
         }
 
@@ -79,17 +87,22 @@ class Watch:
         best = state["best"]
         self.best = None if best is None else Row(**best)
         self.steps_to_tolerance = state["steps_to_tolerance"]
+        # Where nobody counted, every step is one.
+        self.evaluations_to_tolerance = state.get(
+            "evaluations_to_tolerance", state["steps_to_tolerance"]
+        )
         self._goal = state["goal"]
 
     def is_within_tolerance(self, row: Row) -> bool:
         """Tell whether a row's excess loss is within tolerance of row 0's; False unless mse."""
         return self._goal is not None and row.excess_loss <= self._goal
 
-    def _note_tolerance(self, row: Row) -> None:
+    def _note_tolerance(self, row: Row, evaluations: int) -> None:
         if self._goal is None:
             self._goal = self._tolerance * row.excess_loss
         if self.steps_to_tolerance is None and self.is_within_tolerance(row):
             self.steps_to_tolerance = row.step
+            self.evaluations_to_tolerance = evaluations
 
     def _reason(self, row: Row, *, best_step: int) -> StopReason | None:
         stop = self._stop

@@ -15,8 +15,9 @@ from app.domain.diagnosis.loop import (
     stopped_early,
 )
 from app.domain.diagnosis.sgd import batch_noise, too_fast, too_slow
+from app.domain.kinds import AnySpec, ManyRuns
 from app.domain.outcome import Outcome
-from app.domain.spec import ComparisonSpec, FitSpec, Start, run_specs
+from app.domain.spec import ComparisonSpec, Start, run_specs
 
 Rule = Callable[[Case], Diagnosis | None]
 
@@ -35,9 +36,9 @@ _LAST: Final[tuple[Rule, ...]] = (still_falling,)
 
 
 def diagnose(
-    spec: FitSpec | ComparisonSpec, outcome: Outcome | None, *, is_foreseen: bool = False
+    spec: AnySpec, outcome: Outcome | None, *, is_foreseen: bool = False
 ) -> tuple[Diagnosis, ...]:
-    """Return what can be said of a job's runs, causes before symptoms.
+    """Return what can be said of a job's runs, causes before symptoms; nothing of very many.
 
     Args:
         spec: What was asked for.
@@ -45,6 +46,8 @@ def diagnose(
         is_foreseen: Whether it is a forecast.
     """
     if outcome is None or outcome.exact is None or outcome.problem is None:
+        return ()
+    if isinstance(spec, ManyRuns):
         return ()
     several = isinstance(spec, ComparisonSpec)
     start = outcome.start or (spec.init if isinstance(spec.init, Start) else None)

@@ -28,9 +28,25 @@ def test_two_columns_become_points(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "a,0,1\n7,1.5,-3e2",
+        "series,x,y\na,0,1\n7,1.5,-3e2",
+        "y;series;x\n1;a;0\n-3e2;7;1,5",
+        "city\tt\th\na\t0\t1\n7\t1.5\t-3e2",
+    ],
+)
+def test_three_columns_become_series(text: str) -> None:
+    assert parse_points(text) == {"series": ["a", "7"], **POINTS}
+
+
+@pytest.mark.parametrize(
     ("text", "code", "words"),
     [
         ("0,1\n1,2,3", "not-a-pair", "Line 2 has 3"),
+        ("a,0,1\n1,2", "not-a-pair", "Line 2 has 2"),
+        ("1,2,3,4", "not-a-pair", "Line 1 has 4"),
+        ("a,0,1\nb,1,c", "not-a-number", "Line 2 is not a name and numbers"),
         ("0\n1", "not-a-pair", "Line 1 has 1"),
         ("x,y\n0,1\n1,zwei", "not-a-number", "Line 3"),
         ("0,eins\n1,2", "not-a-number", "Line 1"),

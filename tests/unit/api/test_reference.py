@@ -182,7 +182,7 @@ def test_schema_of_a_spec_describes_every_field() -> None:
     assert "StoredColumns" not in schemas
 
 
-@pytest.mark.parametrize("body", ["fit", "comparison", "any", "overrides"])
+@pytest.mark.parametrize("body", ["fit", "comparison", "sweep", "batch", "any", "overrides"])
 def test_body_of_a_route_has_examples(body: str) -> None:
     content = spec_body(body)["requestBody"]["content"]
 
@@ -191,6 +191,7 @@ def test_body_of_a_route_has_examples(body: str) -> None:
         "application/json",
         "application/x-www-form-urlencoded",
         "text/csv",
+        "application/x-ndjson",
     }
 
 

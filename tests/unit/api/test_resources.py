@@ -48,7 +48,7 @@ async def test_root_tells_commands_limits_and_links(client: httpx.AsyncClient) -
     assert all("http://localhost:8000/" in command for command in answer["try"].values())
     assert answer["limits"]["body_bytes"] == 8 * 1024 * 1024
     assert answer["limits"]["inline_points"] == 1_000_000
-    assert answer["kinds"] == ["fit", "comparison"]
+    assert answer["kinds"] == ["fit", "comparison", "sweep", "batch"]
 
 
 async def test_links_of_the_root_lead_somewhere(

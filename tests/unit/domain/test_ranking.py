@@ -4,6 +4,7 @@ from typing import Any
 
 from app.domain.ranking import crown, final_height, rank
 from app.domain.result import RunResult, StopReason
+from app.domain.spec import RankBy
 
 
 def make_run(label: str, **changes: Any) -> RunResult:
@@ -100,6 +101,52 @@ def test_nobody_converged() -> None:
 
     assert why == "Adam ended lowest, at 0.25, SGD at 0.5; none converged."
     assert crowned(make_run("Adam")) == "Adam ended lowest, at 0.5; none converged."
+
+
+def needing(label: str, *, steps: int, evaluations: int, seconds: float) -> RunResult:
+    """A run that came within tolerance half way through."""
+    changes = {"steps": 2 * steps, "evaluations": 9_999, "run_seconds": seconds}
+    return arrived(label, steps).model_copy(
+        update={**changes, "evaluations_to_tolerance": evaluations}
+    )
+
+
+def test_each_measure_has_its_own_winner() -> None:
+    runs = [
+        needing("LBFGS", steps=3, evaluations=60, seconds=0.5),
+        needing("Adam", steps=50, evaluations=50, seconds=0.4),
+        needing("SGD", steps=90, evaluations=90, seconds=0.2),
+    ]
+    runs.append(make_run("lucky", excess_loss=1e-12))
+
+    assert rank(runs, by="steps_to_tolerance") == (0, 1, 2, 3)
+    assert rank(runs, by="evaluations") == (1, 0, 2, 3)
+    assert rank(runs, by="seconds") == (2, 1, 0, 3)
+    assert rank(runs, by="final_loss")[0] == 3
+
+
+def test_sentence_names_the_measure() -> None:
+    runs = [
+        needing("LBFGS", steps=3, evaluations=60, seconds=0.5),
+        needing("Adam", steps=50, evaluations=50, seconds=0.4),
+    ]
+
+    def why(by: RankBy) -> str:
+        winner = crown(runs, tolerance=1e-6, by=by)
+        assert winner is not None
+        return winner.why
+
+    goal = "within 1e-06 of its first excess loss after"
+    assert why("evaluations") == f"Adam came {goal} 50 evaluations; LBFGS took 60."
+    assert why("seconds") == f"Adam came {goal} 0.2 seconds; LBFGS took 0.25."
+    assert why("final_loss") == "LBFGS ended lowest, at 1e-09, Adam at 1e-09."
+
+
+def test_failed_run_trails_and_is_not_crowned() -> None:
+    failed = make_run("F", a=None, b=None, stop_reason=StopReason.FAILED, error="torch refused")
+
+    assert rank([failed, make_run("Adam")]) == (1, 0)
+    assert crown([failed], tolerance=1e-6) is None
 
 
 def test_stop_rule_met_without_a_tolerance_is_not_called_unconverged() -> None:

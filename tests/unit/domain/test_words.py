@@ -43,6 +43,7 @@ def test_stop_reasons_stay() -> None:
         "diverged",
         "cancelled",
         "time_limit",
+        "failed",
     }
 
 
@@ -93,7 +94,7 @@ def test_error_slugs_stay() -> None:
 
 
 def test_kinds_and_presets_stay() -> None:
-    assert set(KINDS) == {"fit", "comparison"}
+    assert set(KINDS) == {"fit", "comparison", "sweep", "batch"}
     assert set(DATA_PRESETS) == set(DATA_PRESET_POINTS) == {"classic", "noisy", "far", "outliers"}
     assert set(COMPARISON_PRESETS) == {
         "weak-optimizers",
