@@ -12,13 +12,24 @@ import pytest
 from app.api.errors import STATUSES
 from app.api.problem_texts import TEXTS
 from app.api.reference import document_of
+from app.domain.batch import BatchSpec
 from app.domain.catalogue import OPTIMIZERS, SCHEDULERS
 from app.domain.data import Columns, Generator
 from app.domain.events import EventType
 from app.domain.job import Progress, Status
 from app.domain.presets import COMPARISON_PRESETS, DATA_PRESETS
 from app.domain.result import Exact, Problem, RunResult, StopReason
+from app.domain.series import SeriesGenerator
 from app.domain.spec import ComparisonSpec, FitSpec, Start, Stop
+from app.domain.summary import (
+    BatchSummary,
+    OptimizerSweep,
+    RateRange,
+    RunPoint,
+    Spread,
+    SweepSummary,
+)
+from app.domain.sweep import Grid, SweepSpec
 from app.main import create_app
 from app.settings import Settings
 from tests.docs.pages import ROOT, everything
@@ -100,6 +111,10 @@ def test_api_page_names_no_endpoint_that_is_not_there(document: dict[str, Any]) 
         pytest.param(SCHEDULERS, id="schedulers"),
         pytest.param(FitSpec.model_fields, id="fit"),
         pytest.param(ComparisonSpec.model_fields, id="comparison"),
+        pytest.param(SweepSpec.model_fields, id="sweep"),
+        pytest.param(Grid.model_fields, id="grid"),
+        pytest.param(BatchSpec.model_fields, id="batch"),
+        pytest.param(SeriesGenerator.model_fields, id="series"),
         pytest.param(Stop.model_fields, id="stop"),
         pytest.param(Start.model_fields, id="start"),
         pytest.param(Generator.model_fields, id="generator"),
@@ -110,7 +125,14 @@ def test_every_word_of_the_contract_stands_in_the_api_page(words: Any) -> None:
     assert missing(map(str, words), API) == []
 
 
-@pytest.mark.parametrize("model", [RunResult, Exact, Problem, Progress], ids=lambda m: m.__name__)
+@pytest.mark.parametrize(
+    "model",
+    [
+        *(RunResult, Exact, Problem, Progress, RunPoint, RateRange, OptimizerSweep, SweepSummary),
+        *(BatchSummary, Spread),
+    ],
+    ids=lambda model: model.__name__,
+)
 def test_every_number_of_a_result_is_explained(model: Any) -> None:
     assert missing(model.model_fields, NUMBERS) == []
 
@@ -132,7 +154,12 @@ def test_every_warning_is_told() -> None:
     files = [*(ROOT / "app" / "domain").rglob("*.py"), ROOT / "app" / "service.py"]
     codes = {code for path in files for code in codes_in(path, calls="Warn")}
 
-    assert {"batch-is-everything", "device-fell-back", "stop-rules-off"} <= codes
+    assert {
+        "batch-is-everything",
+        "device-fell-back",
+        "stop-rules-off",
+        "rates-change-little",
+    } <= codes
     assert missing(sorted(codes), API) == []
 
 
