@@ -41,7 +41,7 @@ kernels: $(READY) ## compile the update rules for this machine (a minute, once);
 acceptance: $(READY) kernels ## test the real processes: start, submit, stop, kill, restart
 	@$(PYTEST) tests/acceptance $(PYTEST_ARGS)
 
-mutants: $(READY) ## break the store's scripts in 79 ways: the state machine must see each (5 to 20 min)
+mutants: $(READY) ## break the store's scripts in 78 ways: the state machine must see each (5 to 20 min)
 	@$(PYTEST) tests/store/mutants.py --timeout 600 $(PYTEST_ARGS)
 
 chaos: $(READY) ## kill, freeze and cut everything at random for 10 minutes: SECONDS=60 SEED=7

@@ -170,9 +170,6 @@ SPLIT_MUTANTS = {
     "the job is assembled too early": Mutant(
         "prelude", "if live > 0 then return end", "if live > 1 then return end"
     ),
-    "the job is assembled twice": Mutant(
-        "prelude", "  if found[4] then return end\n  local live", "  local live"
-    ),
     "a closed job opens shards": Mutant(
         "prelude", "if not found[3] then\n    local workers", "if true then\n    local workers"
     ),

@@ -150,6 +150,21 @@ class SplitMachine(RuleBasedStateMachine):
             if len(self.claims) > before and self.claims[-1].shard is not None:
                 self.end_a_shard(pick=0, how="deliver")
 
+    @rule(is_cancelled=st.booleans(), how=st.sampled_from(["release", "deliver", "fail", "stop"]))
+    def stop_at_work(self, how: str, *, is_cancelled: bool) -> None:
+        """Likewise for a worker whose shard comes to no good."""
+        before = len(self.claims)
+        self.claim(worker=2)
+        if len(self.claims) == before or self.claims[-1].shard is None:
+            return
+        if is_cancelled:
+            jobs = sorted(self.jobs)
+            self.cancel(pick=jobs.index(self.claims[-1].record.id), is_meant=True)
+        if how == "release":
+            self.release(pick=0)
+        else:
+            self.end_a_shard(pick=0, how=how)
+
     @rule(is_advanced=st.booleans(), is_claimed_again=st.booleans())
     def die_at_work(self, *, is_advanced: bool, is_claimed_again: bool) -> None:
         """Likewise for a worker that is killed."""
