@@ -35,7 +35,7 @@ check: $(READY) ## what to run before a commit: format, lint, types, imports, sp
 types: $(READY) ## check types a second time, with pyright
 	@PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(VENV)/bin/pyright
 
-kernels: $(READY) ## compile the update rules for this machine (a minute, once); workers do it by themselves
+kernels: $(READY) ## compile the update rules for this machine (some minutes, once); workers do it by themselves
 	@$(PY) -m worker.compile
 
 acceptance: $(READY) kernels ## test the real processes: start, submit, stop, kill, restart

@@ -84,7 +84,7 @@ def _points(
         x, y = _draw_preset(data.preset, generator)
         x, y = x[: data.points], y[: data.points]
     else:
-        x, y = _draw(data.generate, generator)
+        x, y = draw_points(data.generate, generator)
     if seed != spec.seed:
         generator = torch.Generator().manual_seed(spec.seed)
     return x, y, generator
@@ -110,7 +110,8 @@ def _draw_preset(name: str, generator: torch.Generator) -> tuple[Tensor, Tensor]
     return x, y
 
 
-def _draw(rule: Generator, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def draw_points(rule: Generator, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draw the points of a rule, shape (n, 1, 1) each, float64."""
     shape = (rule.n, 1, 1)
     if isinstance(rule.x, str):
         x = torch.randn(shape, dtype=torch.float64, generator=generator)

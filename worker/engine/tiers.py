@@ -176,7 +176,7 @@ class TieredRun:
         """Let the plain loop judge the chosen engine; keep the loop when it differs."""
         task = sample_of(self._task)
         name, optimizer = self._used.name, self._fit.optimizer.name
-        steps = _JUDGED_LONGER.get(optimizer, JUDGED_STEPS)
+        steps = judged_steps(optimizer)
         found = compare(
             self._make("torch", task).first_rows(steps),
             self._make(name, task).first_rows(steps),
@@ -197,6 +197,11 @@ class TieredRun:
             max_relative_difference=found.difference,
         )
         self._used = self._used.model_copy(update={"verified": verified})
+
+
+def judged_steps(optimizer: str) -> int:
+    """Return how many steps of an optimizer are held against the plain loop's."""
+    return _JUDGED_LONGER.get(optimizer, JUDGED_STEPS)
 
 
 def sample_of(task: Task) -> Task:

@@ -22,10 +22,13 @@ from typing import Any, Final, cast, get_args
 
 from app.domain.catalogue import OPTIMIZERS
 from worker.engine.moments_pass import Passes, install
+from worker.engine.rules.fleet_text import fleet_text
 from worker.engine.rules.rule import RULES, Rule
-from worker.engine.rules.text import NumberType, compiled_text, passes_text
+from worker.engine.rules.text import NumberType, compiled_text, passes_text, series_text
 
 _PASSES: Final = "passes"
+_SERIES: Final = "series"
+_FLEET: Final = "_fleet"
 _NUMBERS: Final = cast("tuple[NumberType, ...]", get_args(NumberType))
 
 
@@ -44,6 +47,13 @@ class Kernel:
     sweep: Callable[..., None]
 
 
+Fleet = Callable[..., None]
+"""As fleet.advance_lanes, compiled for one rule and number type."""
+
+SeriesPass = Callable[..., None]
+"""As series_pass.series_pass, compiled."""
+
+
 class Kernels:
     """All kernels of this machine's processor in one directory.
 
@@ -56,6 +66,8 @@ class Kernels:
         # Unlike Path's own, this leaves a "~" alone where there is no home.
         self._place = Path(os.path.expanduser(directory)) / _key()  # noqa: PTH111
         self._loaded = dict[str, Kernel]()
+        self._fleets = dict[str, Fleet]()
+        self._series: SeriesPass | None = None
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -72,6 +84,21 @@ class Kernels:
                 advance=module.advance, wind=module.wind, sweep=module.sweep
             )
         return kernel
+
+    def load_fleet(self, rule: Rule, number: NumberType) -> Fleet | None:
+        """Return the loop of many runs if it has been built; some milliseconds the first time."""
+        stem = f"{rule.name}_{number}{_FLEET}"
+        fleet = self._fleets.get(stem)
+        if fleet is None and self._mark(stem).exists():
+            module = _load(self._readable() / f"{stem}.py")
+            fleet = self._fleets[stem] = module.advance_lanes
+        return fleet
+
+    def load_series(self) -> SeriesPass | None:
+        """Return what solves many series if it has been built."""
+        if self._series is None and self._mark(_SERIES).exists():
+            self._series = _load(self._readable() / f"{_SERIES}.py").series_pass
+        return self._series
 
     def load_all(self) -> int:
         """Load whatever has been built, and return how many rules' kernels that are."""
@@ -114,15 +141,24 @@ class Kernels:
 
 
 def _texts() -> Iterator[tuple[str, str]]:
-    """Yield the name and text of every kernel there is."""
+    """Yield the name and text of every kernel there is, those of single runs first."""
     yield _PASSES, passes_text()
+    for rule, count in _rules():
+        for number in _NUMBERS:
+            yield f"{rule.name}_{number}", compiled_text(rule, number, num_settings=count)
+    yield _SERIES, series_text()
+    for rule, count in _rules():
+        for number in _NUMBERS:
+            yield f"{rule.name}_{number}{_FLEET}", fleet_text(rule, number, num_settings=count)
+
+
+def _rules() -> Iterator[tuple[Rule, int]]:
+    """Yield every rule once, and how many settings it has."""
     for name, rule in {rule.name: (cls, rule) for cls, rule in RULES.items()}.values():
         defaults = {
             word: about["default"] for word, about in OPTIMIZERS[name]["hyperparameters"].items()
         }
-        count = len(rule.settings(defaults))
-        for number in _NUMBERS:
-            yield f"{rule.name}_{number}", compiled_text(rule, number, num_settings=count)
+        yield rule, len(rule.settings(defaults))
 
 
 def _key() -> str:

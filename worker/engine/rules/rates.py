@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from app.domain.optimizers import SchedulerSpec
@@ -58,3 +60,35 @@ class Rates:
         if self._schedule is not None and state is not None:
             self._group["lr"] = state["lr"]
             self._schedule.restore(state["schedule"])
+
+
+class ManyRates:
+    """Deals learning rates of many runs at once: every schedule only multiplies, adds and divides.
+
+    Args:
+        scheduler: What changes them. One that reads the loss cannot be dealt.
+        lrs: The first of each run, shape (runs,).
+        steps: Updates that the spec asks for.
+    """
+
+    def __init__(
+        self, scheduler: SchedulerSpec, *, lrs: npt.NDArray[np.float64], steps: int
+    ) -> None:
+        knob: Any = torch.optim.SGD([torch.nn.Parameter(torch.zeros(()))], lr=1.0)
+        self._group: dict[str, Any] = knob.param_groups[0]
+        self._group["lr"] = lrs.copy()
+        self._shape = lrs.shape
+        self._schedule = make_schedule(scheduler, knob, steps=steps)
+        # As above, without the arithmetic: torch takes no vector of learning rates.
+        knob.zero_grad()
+        knob.step()
+
+    def take(self, count: int) -> npt.NDArray[np.float64]:
+        """Return those of the next `count` updates, shape (count, runs)."""
+        table = np.empty((count, *self._shape))
+        with np.errstate(all="ignore"):
+            for update in range(count):
+                table[update] = self._group["lr"]
+                if self._schedule is not None:
+                    self._schedule.advance(math.nan)
+        return table

@@ -84,7 +84,7 @@ class RulesRun:
         rule = RULES[spec.optimizer.name]
         given = spec.optimizer.hyperparameters
         self._course = Course(
-            stops=_stops(spec),
+            stops=stops_of(spec),
             bowl=bowl_of(task),
             settings=rule.settings(given),
             keeps=not spec.zero_grad,
@@ -296,7 +296,7 @@ def _on_stride(standing: Standing, course: Course) -> Standing:
     return replace(standing, due=due)
 
 
-def _stops(spec: FitSpec) -> tuple[float, ...]:
+def stops_of(spec: FitSpec) -> tuple[float, ...]:
     """Return the stop rules in loop.advance's order; one that is not asked for cannot hold."""
     stop = spec.stop
     return (

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, Final, Literal
 
-from worker.engine import moments_pass
+from worker.engine import moments_pass, series_pass
 from worker.engine.rules import loop, memory, numbers
 from worker.engine.rules.rule import Rule
 
@@ -57,6 +57,8 @@ def single(value):
 def power(base, exponent):
     return base**exponent
 """
+INLINE: Final = "@njit(**INLINE)\n"
+"""What stands before a function that others of a compiled text call."""
 _SIGNATURES: Final = {
     "advance": """(
     int64,
@@ -81,14 +83,14 @@ _SIGNATURES: Final = {
 @cache
 def plain_text(rule: Rule) -> str:
     """Return the text for float64 on Python's own floats, where rounding is nothing to do."""
-    text = _SINGLE + _PLAIN + _bare(numbers.power) + _body(rule)
+    text = _SINGLE + _PLAIN + bare(numbers.power) + _body(rule)
     return re.sub(r"\b(real|wide)\(", "(", text)
 
 
 @cache
 def scalar_text(rule: Rule, number: NumberType) -> str:
     """Return the text on NumPy's scalars: any number type, and no division raises."""
-    return _SINGLE + _SCALARS.format(number=number) + _bare(numbers.power) + _body(rule)
+    return _SINGLE + _SCALARS.format(number=number) + bare(numbers.power) + _body(rule)
 
 
 def compiled_text(rule: Rule, number: NumberType, *, num_settings: int) -> str:
@@ -97,25 +99,60 @@ def compiled_text(rule: Rule, number: NumberType, *, num_settings: int) -> str:
     def decorate(function: Callable[..., Any]) -> str:
         signature = _SIGNATURES.get(function.__name__)
         if signature is None:
-            return "@njit(**INLINE)\n"
+            return INLINE
         return f"@njit([{signature.format(settings=num_settings)}], **ENTRY)\n"
 
-    return _COMPILED.format(number=number) + _body(rule, decorate)
+    return header(number) + _body(rule, decorate)
+
+
+def header(number: NumberType) -> str:
+    """Return the words that a compiled text begins with."""
+    return _COMPILED.format(number=number)
 
 
 def passes_text() -> str:
     """Return the text of a module that has the passes over the points compiled."""
-    parts = [_COMPILED.format(number="float64"), "import numpy as np\n"]
+    parts = [header("float64"), "import numpy as np\n"]
     for function, takes in (
         (moments_pass.sum_pass, "(ROW, ROW, float64, float64)"),
         (moments_pass.residual_pass, "(ROW, ROW, UniTuple(float64, 5))"),
     ):
-        parts.append(f"@njit([{takes}], **ENTRY)\n{_bare(function)}")
+        parts.append(f"@njit([{takes}], **ENTRY)\n{bare(function)}")
     return "\n".join(parts)
+
+
+def series_text() -> str:
+    """Return the text of a module that has the exact lines of many series compiled."""
+    parts = [header("float64"), "import math\n"]
+    parts += [
+        INLINE + bare(function)
+        for function in (
+            series_pass.two_sum,
+            series_pass.two_product,
+            series_pass.plus,
+            series_pass.minus,
+            series_pass.times,
+            series_pass.over,
+            series_pass.divided,
+            series_pass.added,
+            series_pass.centred_sums,
+            series_pass.residual_sum,
+            series_pass.solve_series,
+        )
+    ]
+    entry = f"@njit([(ROW, ROW, int64[::1], ROW)], **ENTRY)\n{bare(series_pass.series_pass)}"
+    return "\n".join([*parts, entry])
 
 
 def _body(rule: Rule, decorate: Callable[[Callable[..., Any]], str] = lambda _: "") -> str:
     """Return the functions in the order of use, the rule's own bound to the loop's names."""
+    parts = ["import math\n", *bind(rule, decorate)]
+    parts += [decorate(function) + bare(function) for function in _LOOPS]
+    return "\n".join(parts)
+
+
+def bind(rule: Rule, decorate: Callable[[Callable[..., Any]], str]) -> list[str]:
+    """Return a rule's own functions, and lines that give them the loop's names."""
     bound: dict[str, Callable[..., Any]] = {
         "factors": rule.factors,
         "update": rule.update,
@@ -124,12 +161,9 @@ def _body(rule: Rule, decorate: Callable[[Callable[..., Any]], str] = lambda _: 
         "tell": _sized("load", rule.num_factors),
         "set_to": _sized("store", rule.num_factors),
     }
-    parts = ["import math\n"]
     own: dict[Callable[..., Any], None] = dict.fromkeys((numbers.lerp, *bound.values()))
-    parts += [decorate(function) + _bare(function) for function in own]
-    parts += [f"{word} = {function.__name__}" for word, function in bound.items()]
-    parts += [decorate(function) + _bare(function) for function in _LOOPS]
-    return "\n".join(parts)
+    parts = [decorate(function) + bare(function) for function in own]
+    return [*parts, *(f"{word} = {function.__name__}" for word, function in bound.items())]
 
 
 def _sized(verb: str, count: int) -> Callable[..., Any]:
@@ -139,7 +173,7 @@ def _sized(verb: str, count: int) -> Callable[..., Any]:
 
 
 @cache  # the rules share most of their functions, and every worker asks for all of the texts
-def _bare(function: Callable[..., Any]) -> str:
+def bare(function: Callable[..., Any]) -> str:
     """Return a function's source without its annotations, whose names the text does not have."""
     tree = ast.parse(inspect.getsource(function))
     for node in ast.walk(tree):
