@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from app.domain.batch import BatchSpec
+from app.domain.curvature import describe, resolve_lr
 from app.domain.data import Generated
 from app.domain.result import EngineUsed
 from app.domain.series import SeriesColumns
@@ -16,9 +17,7 @@ from app.domain.spec import Start
 from worker.contract import Slice, Tally
 from worker.engine.batch_tally import Survey, tally_batch
 from worker.engine.bowls import Floats
-from worker.engine.exact import describe
 from worker.engine.judged import Way, choose_way
-from worker.engine.optimizers import resolve_lr
 from worker.engine.problem import draw_start
 from worker.engine.rules.kernels import Kernels
 from worker.engine.rules.strips import plan_of

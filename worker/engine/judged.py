@@ -8,13 +8,13 @@ from typing import Final
 import numpy as np
 import torch
 
+from app.domain.curvature import resolve_lr
 from app.domain.engines import MIXED, choose_engine
 from app.domain.result import EngineUsed, Verified
 from app.domain.spec import FitSpec
 from app.log import fields
 from worker.engine.autograd import AutogradRun
 from worker.engine.bowls import Bowls
-from worker.engine.optimizers import resolve_lr
 from worker.engine.problem import Task
 from worker.engine.rules.run import bowl_of
 from worker.engine.rules.strips import Plan
