@@ -1,8 +1,9 @@
-"""From which learning rate on gradient descent diverges: theory, for a quadratic bowl."""
+"""From which learning rate on a run of a sweep diverges, where theory has an answer."""
 
 import math
 from typing import Any
 
+from app.domain.diagnosis.quadratic import Settings, stability_limit
 from app.domain.result import Problem
 from app.domain.spec import FitSpec
 
@@ -10,10 +11,8 @@ from app.domain.spec import FitSpec
 def predict_divergence(fit: FitSpec, problem: Problem) -> float | None:
     """Return the largest stable learning rate of SGD on all points; None where theory has none.
 
-    With the largest curvature L, momentum m, dampening d: 2 (1 + m) / ((1 - d) L), and with
-    Nesterov's look ahead 2 (1 + m) / ((1 + 2 m) L) (B. T. Polyak, "Introduction to Optimization",
-    1987, section 3.2); weight decay adds to L. A gradient that is never set to zero: 4 / L, without
-    momentum and decay.
+    A gradient that is never set to zero is bounded below 4 / the largest curvature, without
+    momentum and decay (the undamped oscillator of diagnosis/loop.py).
 
     Args:
         fit: Any run of the optimizer; its own learning rate does not matter.
@@ -23,16 +22,13 @@ def predict_divergence(fit: FitSpec, problem: Problem) -> float | None:
     is_whole = fit.batch_size is None or fit.batch_size >= problem.points
     if fit.optimizer.name != "SGD" or fit.loss != "mse" or fit.scheduler or not is_whole:
         return None
-    momentum, decay = float(given["momentum"]), float(given["weight_decay"])
-    curvature = problem.hessian_eigenvalues[0] + decay
-    # Dampening acts on the buffer that momentum keeps; without momentum there is none.
-    share = 1.0 - float(given["dampening"]) if momentum else 1.0
+    names = ("momentum", "dampening", "weight_decay", "nesterov")
+    settings = Settings(lr=1.0, **{name: given[name] for name in names})
+    curvature = problem.hessian_eigenvalues[0]
     if not fit.zero_grad:
-        found = math.inf if momentum or decay else 4.0 / curvature
-    elif momentum >= 1.0 or share <= 0.0:
+        found = math.inf if settings.momentum or settings.weight_decay else 4.0 / curvature
+    elif settings.momentum >= 1.0 or (settings.momentum and settings.dampening >= 1.0):
         found = math.inf
-    elif given["nesterov"]:
-        found = 2.0 * (1.0 + momentum) / ((1.0 + 2.0 * momentum) * curvature)
     else:
-        found = 2.0 * (1.0 + momentum) / (share * curvature)
+        found = stability_limit(settings, curvature=curvature)
     return found if math.isfinite(found) else None
