@@ -18,8 +18,8 @@ Measure = Callable[..., list[Row]]
 
 ENGINE: Final = ("one_run", "sweeps", "many_points", "every_rule", "fits", "histories")
 """Modules with a function measure(quick=...) that time the engine in this process."""
-HOUSE: Final = ("memory", "experiment", "service")
-"""Likewise, but they start the service."""
+HOUSE: Final = ("cold", "memory", "experiment", "service")
+"""Likewise, but they start processes of their own, most of them the service."""
 PARTS: Final = (*ENGINE, *HOUSE)
 
 

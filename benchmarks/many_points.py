@@ -25,6 +25,7 @@ _MOST_OF_C: Final = 2.5
 def measure(*, quick: bool) -> list[Row]:
     """Return the rows of many points."""
     points = QUICK_POINTS if quick else POINTS
+    ruled.build_kernels()
     problem = make_problem(points=points, steps=STEPS)
     try:
         return [_whole(problem), _moments(problem)]

@@ -22,6 +22,8 @@ def build_kernels() -> Kernels:
         sys.stdout.write(f"compiling {len(kernels.missing)} kernels, two seconds each\n")
         sys.stdout.flush()
         kernels.build()
+    # Not only what is asked for: the passes over the points are put in their place here.
+    kernels.load_all()
     return kernels
 
 

@@ -5,6 +5,11 @@ import pytest
 
 from benchmarks.ours import RATE, START, make_problem
 from benchmarks.peers import c_loop, numpy_vectors, plain_torch, python_floats
+from worker.engine.fidelity import FACTOR
+from worker.engine.rules.kernels import Kernels
+from worker.engine.rules.lanes import STRIP_LANES, run_lanes
+from worker.engine.rules.rule import RULES
+from worker.engine.rules.run import bowl_of
 
 STEPS = 200
 
@@ -60,6 +65,53 @@ def test_lanes_of_c_follow_the_plain_loop(reference: list[float], threads: int) 
 
     for lane in (0, 511, 512, runs - 1):
         assert losses[:-1, lane].tolist() == pytest.approx(reference, rel=1e-13)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_lanes_of_ours_have_the_losses_of_c_within_the_contract(
+    threads: int, kernels: Kernels
+) -> None:
+    problem = make_problem(points=100, steps=STEPS)
+    # More than a strip, and a last one that is not full.
+    runs = STRIP_LANES + 77
+    lr = np.logspace(-4, -1, runs)
+    ours, theirs = np.zeros((STEPS + 1, runs)), np.zeros((STEPS + 1, runs))
+    kernel = kernels.load(RULES["Adam"], "float64")
+    assert kernel is not None
+    run_lanes(
+        RULES["Adam"],
+        kernel,
+        number="float64",
+        bowl=bowl_of(problem.task),
+        hyperparameters=problem.spec.optimizer.hyperparameters,
+        starts_a=np.full(runs, START[0]),
+        starts_b=np.full(runs, START[1]),
+        rates=lr,
+        steps=STEPS,
+        losses=ours[1:],
+        threads=threads,
+    )
+    loop = c_loop.build()
+    if loop is None:
+        assert c_loop.find_compiler() is None
+        numpy_vectors.fit_adam(
+            problem.moments,
+            a=np.full(runs, START[0]),
+            b=np.full(runs, START[1]),
+            lr=lr,
+            losses=theirs,
+        )
+    else:
+        a, b = np.full(runs, START[0]), np.full(runs, START[1])
+        loop.fit_lanes(problem.moments, a=a, b=b, lr=lr, losses=theirs)
+    # S of the contract is at least the mean of y^2, whichever the line.
+    spread = float(np.mean(problem.y**2))
+    eps = float(np.finfo(np.float64).eps)
+    allowed = FACTOR * (eps * (theirs[1:] + np.sqrt(theirs[1:] * spread)) + eps**2 * spread)
+
+    assert np.all(np.abs(ours[1:] - theirs[1:]) <= allowed)
+    assert np.all(ours[1:] > 0.0)
+    assert len(np.unique(ours[-1])) > runs // 2
 
 
 def test_one_pass_of_c_finds_the_moments() -> None:

@@ -45,15 +45,17 @@ FAULTS: list[tuple[Any, str, str]] = [
 ]
 """Optimizer, and what of its rule is said wrong."""
 LOOP_FAULTS: list[tuple[dict[str, Any], str, str]] = [
-    ({}, "real(2.0 * shift), wide(", "real(shift), wide("),
-    ({}, "2.0 * (tilt + mean * shift)", "2.0 * tilt"),
+    ({}, "mean * shift)), real(2.0 * shift)", "mean * shift)), real(shift)"),
+    ({}, "2.0 * (variance * error_a + mean * shift)", "2.0 * variance * error_a"),
+    ({"batch_size": 7}, "real(2.0 * shift), wide(", "real(shift), wide("),
+    ({"batch_size": 7}, "2.0 * (tilt + mean * shift)", "2.0 * tilt"),
     ({}, "bowl[6] + excess", "excess"),
     ({}, "float(first + made + 1)", "float(first + made + 2)"),
     ({"zero_grad": False}, "kept_a + to_a", "to_a"),
     ({"batch_size": 7}, "made * batch_width", "0"),
     (
         {"scheduler": {"name": "ExponentialLR", "gamma": 0.5}},
-        "rates[made * rate_width]",
+        "rates[made] if rate_width > 0 else rates[0]",
         "rates[0]",
     ),
 ]
@@ -236,7 +238,7 @@ def test_a_run_that_was_refused_its_engine_goes_on_in_the_loop(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with monkeypatch.context() as patched, caplog.at_level(logging.WARNING):
-        spoil(patched, "2.0 * (tilt + mean * shift)", "2.0 * tilt")
+        spoil(patched, "2.0 * (variance * error_a + mean * shift)", "2.0 * variance * error_a")
         half = prepare(spec_of(steps=15, engine="rules"))
         drain(half)
         kept = half.snapshot()

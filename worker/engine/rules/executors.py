@@ -1,6 +1,7 @@
 """Two ways to run the loop's text between two blocks: compiled, or as plain Python."""
 
 from array import array
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -12,7 +13,10 @@ from worker.engine.rules.clock import Clock
 from worker.engine.rules.kernels import Kernel
 from worker.engine.rules.rule import Rule
 from worker.engine.rules.text import NumberType, plain_text, scalar_text
+from worker.engine.straight.line import straighten
 
+Loop = Callable[..., tuple[int, int, int, int]]
+"""loop.advance, compiled or not."""
 COLUMNS: Final = 5
 """a, b, loss, excess loss, batch loss."""
 
@@ -172,20 +176,28 @@ class Compiled:
         )
 
 
+STRAIGHT_FROM: Final = 20_000
+"""Looks by a text until it is straightened, which takes about as long as so many steps: done earlier,
+it would be what a short job waits for."""
+
+
 class Interpreted:
     """Plain Python: slower by a factor of 25, and there from the first moment.
 
     Args:
         rule: What to run.
         number: The run's type.
+        straight_from: Looks by this rule, of all runs of the process, until its text is straightened.
     """
 
-    def __init__(self, rule: Rule, number: NumberType) -> None:
+    def __init__(
+        self, rule: Rule, number: NumberType, *, straight_from: int = STRAIGHT_FROM
+    ) -> None:
         self._rule = rule
+        self._number: NumberType = number
+        self._straight_from = straight_from
         self._scalar: type[Any] = np.float32 if number == "float32" else np.float64
-        self._careful = _define(scalar_text(rule, number))
         # Only float64 has numbers of Python's own; whatever the type, factors are float64.
-        self._plain = _define(plain_text(rule))
         self._is_float64 = number == "float64"
 
     def advance(
@@ -204,20 +216,39 @@ class Interpreted:
             (self._rule.name, course.settings),
             standing.step,
             updates_of(count, standing),
-            wind=self._plain["wind"],
+            wind=_define(plain_text(self._rule))["wind"],
             num_factors=self._rule.num_factors,
         )
-        flat = np.asarray(batches, np.float64).reshape(-1).tolist()
+        # No update, no batch and no rate; but the first of them are looked up before the loop.
+        flat = np.asarray(batches, np.float64).reshape(-1).tolist() or [0.0] * 5
+        rates = rates or [0.0]
         deals = (flat, batch_width, rates, rate_width, *clock)
         if self._is_float64:
             try:
-                return _interpret(self._plain["advance"], float, count, standing, course, deals)
+                advance = self._loop(plain_text(self._rule), count)
+                return _interpret(advance, float, count, standing, course, deals)
             except (ArithmeticError, ValueError):
                 # Python raises where a float64 becomes inf or NaN; nothing has been changed.
                 pass
         with np.errstate(all="ignore"):
-            advance = self._careful["advance"]
+            advance = self._loop(scalar_text(self._rule, self._number), count)
             return _interpret(advance, self._scalar, count, standing, course, deals)
+
+    def _loop(self, text: str, count: int) -> Loop:
+        """Return the loop for so many looks more."""
+        _looks[text] += count
+        if _looks[text] <= self._straight_from:
+            plain: Loop = _define(text)["advance"]
+            return plain
+        loop = _straight.get(text)
+        if loop is None:
+            loop = _straight[text] = _define(straighten(text, "advance"))["advance"]
+        return loop
+
+
+_looks = Counter[str]()
+_straight = dict[str, Loop]()
+"""Straightened loops, by the text that they were made of: three a rule at most."""
 
 
 def updates_of(count: int, standing: Standing) -> int:
@@ -226,7 +257,7 @@ def updates_of(count: int, standing: Standing) -> int:
 
 
 def _interpret(
-    advance: Callable[..., tuple[int, int, int, int]],
+    advance: Loop,
     scalar: Callable[[float], Any],
     count: int,
     standing: Standing,
@@ -234,8 +265,9 @@ def _interpret(
     deals: tuple[Any, ...],
 ) -> Stretch:
     most = course.most_rows(count)
-    steps = [0] * most
-    columns = tuple([0.0] * most for _ in range(COLUMNS))
+    # A list would keep an object for each number, three megabytes of them in a block.
+    steps = array("q", bytes(8 * most))
+    columns = tuple(array("d", bytes(8 * most)) for _ in range(COLUMNS))
     line, kept, memory = (
         [scalar(value) for value in part]
         for part in (standing.line, standing.kept, standing.memory)
@@ -261,8 +293,8 @@ def _interpret(
             noted=tuple(map(float, noted)),
         ),
         reason=reason,
-        steps=array("q", steps[:rows]),
-        columns=tuple(array("d", column[:rows]) for column in columns),
+        steps=steps[:rows],
+        columns=tuple(column[:rows] for column in columns),
     )
 
 

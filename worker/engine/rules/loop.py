@@ -56,24 +56,26 @@ def advance(
     (a, b), (kept_a, kept_b) = (line[0], line[1]), (kept[0], kept[1])
     memory_a, memory_b = load(memory, 0, 2), load(memory, 1, 2)
     seen, batch_loss = seven(noted), noted[7]
-    (error_a, error_b), filled, made, reason = errors(a, b, bowl), 0, 0, 0
+    (error_a, error_b), t, filled, made, reason = errors(a, b, bowl), float(step), 0, 0, 0
     _, excess = losses(error_a, error_b, bowl)
     for _ in range(count):
         if has_begun:
-            is_still, now_at = excess < bowl[8], made * batch_width
-            to_a, to_b, batch_loss = gradient(error_a, error_b, is_still, batches, now_at)
+            place = (excess < bowl[8], batch_width, made * batch_width)
+            to_a, to_b, batch_loss = incline(error_a, error_b, place, batches, batch_loss)
             if keeps:
                 to_a, to_b = kept_a + to_a, kept_b + to_b
                 kept_a, kept_b = to_a, to_b
-            rate, now = rates[made * rate_width], tell(clock, at + made, ticks)
-            made, step, t = made + 1, step + 1, float(step + 1)
+            rate = rates[made] if rate_width > 0 else rates[0]
+            now = tell(clock, at + made, ticks)
+            made, step, t = made + 1, step + 1, t + 1.0
             a, memory_a = update(a, to_a, t, rate, now, memory_a, settings)
             b, memory_b = update(b, to_b, t, rate, now, memory_b, settings)
             error_a, error_b = errors(a, b, bowl)
-        has_begun, (loss, excess) = True, losses(error_a, error_b, bowl)
+        has_begun = True
+        loss, excess = losses(error_a, error_b, bowl)
         slope = steepness(error_a, error_b, bowl) if stops[4] > 0.0 else 0.0
         row = (wide(a), wide(b), loss, excess, batch_loss)
-        seen, reason = judge(seen, step, row, slope, stops)
+        seen, reason = judge(seen, t, row, slope, stops)
         if step == due or reason > 0:
             put(rows, filled, step, row)
             filled, due = filled + 1, due + int(stops[1]) if step == due else due
@@ -109,18 +111,47 @@ def errors(a: float, b: float, bowl: State) -> tuple[float, float]:
     return (wide(a) - bowl[0]) - bowl[2], (wide(b) - bowl[1]) - bowl[3]
 
 
+def five(batches: Sequence[float], at: int) -> State:
+    """Return the numbers of a batch."""
+    return batches[at], batches[at + 1], batches[at + 2], batches[at + 3], batches[at + 4]
+
+
+def pull(
+    error_a: float, error_b: float, is_still: bool, mean: float, variance: float
+) -> tuple[float, float]:
+    """Return the gradient on all points in the run's type: `gradient` where the line is exact."""
+    if is_still:
+        return real(0.0), real(0.0)
+    shift = error_a * mean + error_b
+    return real(2.0 * (variance * error_a + mean * shift)), real(2.0 * shift)
+
+
 def gradient(
-    error_a: float, error_b: float, is_still: bool, batches: Sequence[float], at: int
+    error_a: float, error_b: float, is_still: bool, batch: State
 ) -> tuple[float, float, float]:
     """Return the gradient on a batch in the run's type, and the batch's loss."""
     if is_still:
         return real(0.0), real(0.0), 0.0
-    mean, variance, offset = batches[at], batches[at + 1], batches[at + 2]
-    covariance, scatter = batches[at + 3], batches[at + 4]
+    mean, variance, offset, covariance, scatter = batch
     shift = error_a * mean + error_b + offset
     tilt = variance * error_a + covariance
     spread = scatter + error_a * (tilt + covariance)
     return real(2.0 * (tilt + mean * shift)), real(2.0 * shift), wide(real(spread + shift * shift))
+
+
+def incline(
+    error_a: float,
+    error_b: float,
+    place: tuple[bool, int, int],
+    batches: Sequence[float],
+    batch_loss: float,
+) -> tuple[float, float, float]:
+    """Return the gradient on a batch or on all points, and the loss of the last batch."""
+    is_still, batch_width, at = place
+    if batch_width > 0:
+        return gradient(error_a, error_b, is_still, five(batches, at))
+    to_a, to_b = pull(error_a, error_b, is_still, batches[0], batches[1])
+    return to_a, to_b, batch_loss
 
 
 def losses(error_a: float, error_b: float, bowl: State) -> tuple[float, float]:
@@ -145,7 +176,7 @@ def steepness(error_a: float, error_b: float, bowl: State) -> float:
     return math.sqrt(of_a * of_a + of_b * of_b)
 
 
-def judge(seen: State, step: int, row: State, slope: float, stops: State) -> tuple[State, int]:
+def judge(seen: State, now: float, row: State, slope: float, stops: State) -> tuple[State, int]:
     """Take note of a row and say whether the run ends with it.
 
     The reasons: 0 goes on, 1 loss_below, 2 gradient_below, 3 patience, 4 last step, 5 diverged.
@@ -154,7 +185,6 @@ def judge(seen: State, step: int, row: State, slope: float, stops: State) -> tup
     if not (loss < math.inf and abs(a) < math.inf and abs(b) < math.inf):
         return seen, 5
     best_loss, best_step, best_a, best_b, best_batch, reached, goal = seen
-    now = float(step)
     if loss < best_loss:
         best_loss, best_step, best_a, best_b, best_batch = loss, now, a, b, batch_loss
     if goal < 0.0:
@@ -190,6 +220,8 @@ def sweep(
 ) -> None:
     """Make steps of many runs at once, a lane each: same data and settings, own rate and start.
 
+    Compiled only: a slice is taken for a view.
+
     Args:
         span: Updates made before, updates to make, lanes of this call.
         lines: Slopes, intercepts, and the rule's memory of all slopes, then of all intercepts, for
@@ -205,20 +237,24 @@ def sweep(
     for made in range(count):
         t = float(first + made + 1)
         now = factors(t, settings)
-        row = made * lanes + offset
+        start = made * lanes + offset
+        # A view of its own: of the whole the compiler cannot see that it is not a line or a memory.
+        row = to[start : start + width]
         for lane in range(width):
-            error_a, error_b = errors(a[lane], b[lane], bowl)
+            line_a, line_b, rate = a[lane], b[lane], rates[lane]
+            error_a, error_b = errors(line_a, line_b, bowl)
             tilt = bowl[4] * error_a
             shift = error_a * bowl[5] + error_b
             if tilt * tilt + shift * shift < bowl[8]:
                 tilt, shift = 0.0, 0.0
             to_a, to_b = real(2.0 * (bowl[4] * tilt + bowl[5] * shift)), real(2.0 * shift)
-            state = load(memory, lane, 2 * width)
-            a[lane], state = update(a[lane], to_a, t, rates[lane], now, state, settings)
-            store(memory, lane, 2 * width, state)
-            state = load(memory, width + lane, 2 * width)
-            b[lane], state = update(b[lane], to_b, t, rates[lane], now, state, settings)
-            store(memory, width + lane, 2 * width, state)
+            memory_a = load(memory, lane, 2 * width)
+            memory_b = load(memory, width + lane, 2 * width)
+            line_a, memory_a = update(line_a, to_a, t, rate, now, memory_a, settings)
+            line_b, memory_b = update(line_b, to_b, t, rate, now, memory_b, settings)
+            a[lane], b[lane] = line_a, line_b
+            store(memory, lane, 2 * width, memory_a)
+            store(memory, width + lane, 2 * width, memory_b)
             if keeps:
-                error_a, error_b = errors(a[lane], b[lane], bowl)
-                to[row + lane], _ = losses(error_a, error_b, bowl)
+                error_a, error_b = errors(line_a, line_b, bowl)
+                row[lane], _ = losses(error_a, error_b, bowl)

@@ -214,8 +214,7 @@ class RulesRun:
         """Return the norm of the gradient on all points; as hypot, which squares of 1e-300 need."""
         bowl = self._course.bowl
         is_still = row.excess_loss < bowl[8]
-        all_points = (bowl[5], bowl[4] ** 2, 0.0, 0.0, 0.0)
-        by_a, by_b, _ = loop.gradient(*loop.errors(row.a, row.b, bowl), is_still, all_points, 0)
+        by_a, by_b = loop.pull(*loop.errors(row.a, row.b, bowl), is_still, bowl[5], bowl[4] ** 2)
         return math.hypot(by_a, by_b)
 
     def _watch(self) -> Watch:

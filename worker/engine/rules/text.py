@@ -18,7 +18,10 @@ _LOOPS: Final = (
     loop.seven,
     loop.note,
     loop.errors,
+    loop.five,
+    loop.pull,
     loop.gradient,
+    loop.incline,
     loop.losses,
     loop.steepness,
     loop.judge,
@@ -34,9 +37,13 @@ def single(value):
     _cell[0] = value
     return _cell[0]
 """
+# A product with one rounds to the type of the one, in a third of the time that a constructor takes.
 _SCALARS: Final = """
-from numpy import {number} as real, sqrt as root
+from numpy import {number}, sqrt as root
 wide = float
+one = {number}(1.0)
+def real(value):
+    return one * value
 
 """
 _PLAIN: Final = """
