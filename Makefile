@@ -16,7 +16,7 @@ LINTED := $(wildcard app worker tests benchmarks .ci)
 .DEFAULT_GOAL := help
 .PHONY: help run test check types kernels acceptance mutants chaos faults coverage bench catalogue openapi pictures
 .PHONY: lock fix clean
-.PHONY: check-format check-lint check-types check-imports check-spelling check-dependencies check-tests
+.PHONY: check-text check-format check-lint check-types check-imports check-spelling check-dependencies check-tests
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -28,15 +28,18 @@ test: $(READY) kernels ## run every test; PYTEST_ARGS="-k lease" narrows it, COV
 	@$(if $(COVERAGE),$(VENV)/bin/coverage erase && $(VENV)/bin/coverage run -m pytest,$(PYTEST)) $(IN_TWO) $(PYTEST_ARGS)
 
 check: $(READY) ## what to run before a commit: format, lint, types, imports, spelling, quick tests
-	@$(MAKE) --no-print-directory -j 2 $(SYNC) check-tests check-types check-lint check-format \
-		check-imports check-spelling check-dependencies
+	@$(MAKE) --no-print-directory -j 2 $(SYNC) check-tests check-text
 	@echo "check: all good"
+
+check-text: $(READY) ## the same without the tests
+	@$(MAKE) --no-print-directory -j 2 $(SYNC) check-types check-lint check-format check-imports \
+		check-spelling check-dependencies
 
 types: $(READY) ## check types a second time, with pyright
 	@PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(VENV)/bin/pyright
 
 kernels: $(READY) ## compile the update rules for this machine (some minutes, once); workers do it by themselves
-	@$(PY) -m worker.compile
+	@$(PY) -m worker.compile --all-cores
 
 acceptance: $(READY) kernels ## test the real processes: start, submit, stop, kill, restart
 	@$(PYTEST) tests/acceptance $(PYTEST_ARGS)

@@ -15,8 +15,10 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final, cast, get_args
 
@@ -110,11 +112,17 @@ class Kernels:
                 self.load(rule, number)
         return len(self._loaded)
 
-    def build(self, tell: Callable[[str, int], None] = lambda _stem, _left: None) -> None:
-        """Compile what is missing; two seconds a kernel.
+    def build(
+        self,
+        tell: Callable[[str, int], None] = lambda _stem, _left: None,
+        *,
+        processes: int = 1,
+    ) -> None:
+        """Compile what is missing; some seconds a kernel.
 
         Args:
             tell: Hears which one is next, and how many are left with it.
+            processes: How many compile at the same time; 1 is this one.
 
         Raises:
             OSError: The directory cannot be written.
@@ -122,11 +130,12 @@ class Kernels:
         self._place.mkdir(parents=True, exist_ok=True)
         with _alone(self._place / "lock"):
             texts = [(stem, text) for stem, text in _texts() if not self._mark(stem).exists()]
-            for done, (stem, text) in enumerate(texts):
+            for stem, text in texts:
+                (self._place / f"{stem}.py").write_text(text)
+            compiled = _compile([self._place / f"{stem}.py" for stem, _ in texts], processes)
+            for done, (stem, _) in enumerate(texts):
                 tell(stem, len(texts) - done)
-                path = self._place / f"{stem}.py"
-                path.write_text(text)
-                _load(path)
+                next(compiled)
                 self._mark(stem).touch()
 
     def _mark(self, stem: str) -> Path:
@@ -189,6 +198,20 @@ def _load(path: Path) -> Any:  # noqa: ANN401  # a module that the type checkers
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def _compile(paths: list[Path], processes: int) -> Iterator[None]:
+    """Have numba compile texts, and come back after each, in their order."""
+    if processes == 1:
+        yield from map(_touch, paths)
+        return
+    # Spawned: whoever asks may have threads, and a compiler's memory is not worth a copy.
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(_touch, paths)
+
+
+def _touch(path: Path) -> None:
+    _load(path)
 
 
 @contextmanager
