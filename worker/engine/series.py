@@ -91,7 +91,7 @@ class SeriesSource:
         while first < runs.stop:
             last = min(first + AT_ONCE, runs.stop)
             if self._given is not None:
-                limit = self._starts[first] + _MOST_POINTS
+                limit = int(self._starts[first]) + _MOST_POINTS
                 last = min(last, int(np.searchsorted(self._starts, limit, "right")) - 1)
             elif isinstance(self._spec.data, GeneratedSeries):
                 last = min(last, first + _MOST_POINTS // self._spec.data.generate.n)
