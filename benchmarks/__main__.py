@@ -18,7 +18,7 @@ Measure = Callable[..., list[Row]]
 
 ENGINE: Final = ("one_run", "sweeps", "many_points", "every_rule", "fits", "histories")
 """Modules with a function measure(quick=...) that time the engine in this process."""
-HOUSE: Final = ("cold", "memory", "experiment", "service")
+HOUSE: Final = ("cold", "memory", "experiment", "service", "shards")
 """Likewise, but they start processes of their own, most of them the service."""
 PARTS: Final = (*ENGINE, *HOUSE)
 

@@ -1,4 +1,4 @@
-"""One `fitjobs up` in a directory of its own, with one worker process, spoken to by HTTP."""
+"""One `fitjobs up` in a directory of its own, with one worker process or more, spoken to by HTTP."""
 
 import json
 import re
@@ -42,8 +42,11 @@ class House:
 
 
 @contextmanager
-def open_house() -> Generator[House]:
+def open_house(*, workers: int = 1) -> Generator[House]:
     """Start everything as `fitjobs up` does, and stop it.
+
+    Args:
+        workers: Worker processes for cpu.
 
     Raises:
         RuntimeError: It ended before it served.
@@ -52,7 +55,11 @@ def open_house() -> Generator[House]:
         kept = {
             name: value for name, value in unpinned().items() if not name.startswith("FITJOBS_")
         }
-        own = {"FITJOBS_PORT": "0", "FITJOBS_DATA_DIR": directory, "FITJOBS_CPU_WORKERS": "1"}
+        own = {
+            "FITJOBS_PORT": "0",
+            "FITJOBS_DATA_DIR": directory,
+            "FITJOBS_CPU_WORKERS": f"{workers}",
+        }
         with subprocess.Popen(
             [sys.executable, "-m", "app.embedded"],
             env={**kept, **own},

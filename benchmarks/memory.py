@@ -26,8 +26,7 @@ def measure(*, quick: bool) -> list[Row]:
             _run_job(house)
         children = _descendants(house.pid)
         api = next(child for child, words in children.items() if "app.main:" in words)
-        workers = [child for child, words in children.items() if "worker.main" in words]
-        child = next(worker for worker in workers if _parent_of(worker) in workers)
+        child = next(iter(workers_below(house.pid)))
         resident = _kilobytes(api, "Rss")
         private = _kilobytes(child, "Private_Clean") + _kilobytes(child, "Private_Dirty")
         whole = _kilobytes(child, "Rss")
@@ -51,6 +50,12 @@ def _run_job(house: House) -> None:
     """Run the classic job for as many steps as the question's, and read its history."""
     job = house.ask("/v1/jobs?wait=60", {"steps": 20_000, "stop": {"loss_below": None}})
     house.ask(f"/v1/jobs/{job['id']}/history")
+
+
+def workers_below(pid: int) -> list[int]:
+    """Return the worker processes that compute, below the process of a house."""
+    found = [child for child, words in _descendants(pid).items() if "worker.main" in words]
+    return [worker for worker in found if _parent_of(worker) in found]
 
 
 def _descendants(pid: int) -> dict[int, str]:
