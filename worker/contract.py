@@ -171,8 +171,13 @@ class PreparedMany(Protocol):
         """Return some of the runs, ready to be computed; a shard is one slice."""
         ...
 
-    def sum_up(self, records: bytes) -> Tally:
-        """Sum up the records of all runs, those that were never made among them."""
+    def sum_up(self, records: bytes, breathe: Callable[[], None] = lambda: None) -> Tally:
+        """Sum up the records of all runs, those that were never made among them.
+
+        Args:
+            records: In the order of the runs.
+            breathe: Called at least every few seconds; it may raise.
+        """
         ...
 
 

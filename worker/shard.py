@@ -141,18 +141,22 @@ class Sharded:
         attempt.recorder.describe(description)
         reason = self._run(prepared, range(shelf.cut.num_runs))
         made = self.records or never_made(shelf.cut.num_runs, is_batch=shelf.is_batch)
-        self.tally = prepared.sum_up(made)
+        self.tally = self._sum_up(prepared, made)
         return _end(reason, self.spec) or judge_many(self.tally.summary)
 
     def _assemble(self, prepared: PreparedMany, split: Split) -> Ending:
         """Sum up what the shards have written."""
-        self.tally = prepared.sum_up(self._gather())
+        self.tally = self._sum_up(prepared, self._gather())
         shelf = split.shelf
         made = sum(len(runs) for is_done, runs in shelf.stretches() if is_done)
         self.attempt.recorder.keep(make_empty(), progress=self._progress(made, share=made))
         if split.closed is not None:
             return split.closed, split.fault
         return judge_many(self.tally.summary)
+
+    def _sum_up(self, prepared: PreparedMany, records: bytes) -> Tally:
+        self.attempt.block_started = self.attempt.clock()
+        return prepared.sum_up(records, self.attempt.breathe)
 
     def _gather(self) -> bytes:
         """Read the records of all runs; of those that were never made, that they were not."""

@@ -125,7 +125,7 @@ class Posted:
         if self.is_dry_run:
             record = await self.rooms.store.get(job_id)
             body = merge_spec(record, self.raw)
-            return await self.preview(parse_spec(body, kind=record.spec.kind))
+            return await self.preview(await _parse(body, kind=record.spec.kind))
         created = await self.rooms.service.rerun(
             job_id, self.raw, idempotency_key=self.key, client=client_of(self.request)
         )
@@ -264,4 +264,10 @@ def _count_rows(raw: object) -> int:
     """Return how many points or series a body carries, about: it has not been checked."""
     data = cast("Mapping[str, object]", raw).get("data") if isinstance(raw, Mapping) else raw
     column = cast("Mapping[str, object]", data).get("x") if isinstance(data, Mapping) else data
-    return len(cast("list[object]", column)) if isinstance(column, list) else 0
+    if not isinstance(column, list):
+        return 0
+    rows = cast("list[object]", column)
+    if len(rows) >= _MANY_ROWS:
+        return len(rows)
+    # Series count by their points, pairs as two.
+    return sum(_count_rows({"data": row}) if isinstance(row, list | Mapping) else 1 for row in rows)

@@ -5,6 +5,7 @@ import io
 import math
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, Protocol
 
 import orjson
@@ -191,7 +192,7 @@ def runs_by_rate(spec: SweepSpec, places: range) -> list[int]:
     Runs of one rate stand in their own order; no table is needed, however many there are.
     """
     rates = spec.rates
-    ordered = sorted(range(len(rates)), key=rates.__getitem__)
+    ordered = _by_size(rates)
     each = len(spec.optimizers) * spec.seeds
     found = list[int]()
     for place in places:
@@ -199,6 +200,12 @@ def runs_by_rate(spec: SweepSpec, places: range) -> list[int]:
         optimizer, seed = divmod(rest, spec.seeds)
         found.append((optimizer * len(rates) + ordered[rate]) * spec.seeds + seed)
     return found
+
+
+@lru_cache(maxsize=8)
+def _by_size(rates: tuple[float, ...]) -> list[int]:
+    """Return the places of learning rates, smallest first; a table asks for each of its blocks."""
+    return sorted(range(len(rates)), key=rates.__getitem__)
 
 
 def to_ndjson(rows: Sequence[Row]) -> bytes:

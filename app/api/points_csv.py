@@ -72,10 +72,17 @@ def _rows_of(text: str) -> Iterator[tuple[int, list[str]]]:
                 continue
             if delimiter == ";":
                 # Where the comma is the decimal mark, the semicolon parts the cells.
-                cells = [cell.replace(",", ".") for cell in cells]  # noqa: PLW2901
+                # A name keeps its own.
+                cells = [_with_point(cell) for cell in cells]  # noqa: PLW2901
             yield reader.line_num, cells
     except csv.Error as error:
         raise _flawed("not-a-pair", f"Line {reader.line_num}: {error}") from error
+
+
+def _with_point(cell: str) -> str:
+    """Return a number with a decimal point in place of a comma, anything else as it is."""
+    pointed = cell.replace(",", ".")
+    return pointed if _is_number(pointed) else cell
 
 
 def _to_number(cell: str) -> float:

@@ -75,10 +75,17 @@ def _forecast(forecast: Forecast, *, points: int) -> Shown:
     return {
         "runs": [_run(foreseen, outcome, points=rows) for foreseen in forecast.runs],
         **{name: part and part.model_dump(mode="json") for name, part in known.items()},
-        "seconds": float(f"{sum(foreseen.seconds for foreseen in forecast.runs):.2g}"),
+        "seconds": _seconds(forecast),
         "seconds_basis": BASIS,
         "left_out": forecast.left_out,
     }
+
+
+def _seconds(forecast: Forecast) -> float | None:
+    """Return the seconds of all runs with two digits; None when no run is foreseen."""
+    if not forecast.runs:
+        return None
+    return float(f"{sum(foreseen.seconds for foreseen in forecast.runs):.2g}")
 
 
 def _run(foreseen: Foreseen, outcome: Outcome | None, *, points: int) -> Shown:

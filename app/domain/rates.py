@@ -69,7 +69,7 @@ def refine(rates: Sequence[float], best: float, *, scale: Literal["log", "linear
     """
     place = rates.index(best)
     is_lowest, is_highest = place == 0, place == len(rates) - 1
-    low = max(best / _BEYOND, sys.float_info.min) if is_lowest else rates[place - 1]
+    low = min(best, max(best / _BEYOND, sys.float_info.min)) if is_lowest else rates[place - 1]
     high = min(best * _BEYOND, LARGEST_RATE) if is_highest else rates[place + 1]
     kept = "log" if is_lowest or is_highest else scale
     return Grid(min=low, max=high, num=_REFINED, scale=kept)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Annotated, Any, Final, Literal, NamedTuple, Self
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
@@ -41,6 +42,7 @@ class Grid(Frozen):
             raise refuse("Grid", "max", "out-of-range", "max must not be below min", self.max)
         return self
 
+    @lru_cache(maxsize=8)  # noqa: B019  # a few grids, each up to a million rates, asked for each run
     def values(self) -> tuple[float, ...]:
         """Return the rates, smallest first; the ends are exact."""
         if self.num == 1:
@@ -49,7 +51,9 @@ class Grid(Frozen):
         if self.scale == "linear":
             width = (self.max - self.min) / (self.num - 1)
             return (self.min, *(self.min + k * width for k in inner), self.max)
-        low, width = math.log10(self.min), math.log10(self.max / self.min) / (self.num - 1)
+        # Each by itself: their quotient may leave the floats.
+        low, high = math.log10(self.min), math.log10(self.max)
+        width = (high - low) / (self.num - 1)
         return (self.min, *(10.0 ** (low + k * width) for k in inner), self.max)
 
 
@@ -155,7 +159,10 @@ class SweepSpec(SpecBase[Literal["sweep"], Data]):
     @model_validator(mode="after")
     def _check_runs(self) -> Self:
         if self.num_runs > MAX_RUNS:
-            detail = f"This would be {self.num_runs} runs, at most 1,000,000 are served"
+            detail = (
+                f"This would be {self.num_runs:,} runs, at most 1,000,000 are served: "
+                "lower lr.num or seeds, or leave out optimizers"
+            )
             raise refuse("Spec", "lr", "too-many-runs", detail, None)
         return self
 

@@ -75,9 +75,9 @@ class PreparedBatch:
         groups = self._source.groups(runs)
         return JoinedSlice([(len(group), partial(self._part, group)) for group in groups])
 
-    def sum_up(self, records: bytes) -> Tally:
+    def sum_up(self, records: bytes, breathe: Callable[[], None] = lambda: None) -> Tally:
         """Sum up the records of all runs, those that were never made among them."""
-        return tally_batch(records, self._survey(), tolerance=self._spec.tolerance)
+        return tally_batch(records, self._survey(breathe), tolerance=self._spec.tolerance)
 
     def _part(self, runs: range, breathe: Callable[[], None]) -> Slice:
         """Return series that are drawn and solved together."""
@@ -177,11 +177,12 @@ class PreparedBatch:
             return None
         return place, self._source.task(place, device=self._device).start
 
-    def _survey(self) -> Survey:
+    def _survey(self, breathe: Callable[[], None]) -> Survey:
         """Look at all series once more: where their runs began, and which have no single line."""
         heights, num_points, not_unique = list[Floats](), 0, 0
         for runs in self._source.groups(range(self._spec.num_runs)):
-            group = self._source.take(runs, lambda: None)
+            breathe()
+            group = self._source.take(runs, breathe)
             a, b = (
                 start.astype(self._spec.dtype).astype(np.float64) for start in self._starts(runs)
             )

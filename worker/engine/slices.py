@@ -126,7 +126,7 @@ class LaneSlice:
         going = strips.going
         steps = min(_MOST_STEPS, int(BLOCK_SECONDS / (self._pace * going)))
         if self._scheduler is not None:
-            steps = min(steps, _MOST_RATES // going)
+            steps = min(steps, _MOST_RATES // len(strips.a))
         steps = max(1, steps)
         before, started = strips.made, self._clock()
         strips.advance(steps)

@@ -97,8 +97,9 @@ class PreparedSweep:
             parts.append((len(part), partial(self._part, optimizer, part)))
         return JoinedSlice(parts)
 
-    def sum_up(self, records: bytes) -> Tally:
+    def sum_up(self, records: bytes, breathe: Callable[[], None] = lambda: None) -> Tally:
         """Sum up the records of all runs, those that were never made among them."""
+        breathe()
         return tally_sweep(
             self._spec, records, problem=self.problem, first_heights=self._first_heights()
         )

@@ -219,7 +219,8 @@ class ScriptedMany:
         self.slices.append(runs)
         return ScriptedSlice(runs=runs, between=self.between, breaths=self.breaths)
 
-    def sum_up(self, records: bytes) -> Tally:
+    def sum_up(self, records: bytes, breathe: Callable[[], None] = lambda: None) -> Tally:
+        breathe()
         if self.sum_fault is not None:
             raise self.sum_fault
         self.summed.append(records)

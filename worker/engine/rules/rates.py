@@ -89,6 +89,10 @@ class ManyRates:
         with np.errstate(all="ignore"):
             for update in range(count):
                 table[update] = self._group["lr"]
-                if self._schedule is not None:
+                if self._schedule is None:
+                    continue
+                try:
                     self._schedule.advance(math.nan)
+                except OverflowError:
+                    self._group["lr"] = np.full(self._shape, math.inf)
         return table
