@@ -167,6 +167,11 @@ class PreparedMany(Protocol):
         """Where, as torch names it, e.g. "cuda:0"."""
         ...
 
+    @property
+    def are_lanes(self) -> bool:
+        """Whether all runs are computed side by side, at some nanoseconds a step."""
+        ...
+
     def slice(self, runs: range) -> Slice:
         """Return some of the runs, ready to be computed; a shard is one slice."""
         ...

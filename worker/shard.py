@@ -13,7 +13,7 @@ from app.domain.kinds import ManyRuns
 from app.domain.outcome import Outcome
 from app.domain.result import StopReason
 from app.domain.run_records import never_made
-from app.domain.shards import cut_runs
+from app.domain.shards import Cut, cut_runs
 from app.domain.summary import BatchSummary, SweepSummary
 from app.log import fields
 from app.store.claim import Description, Split
@@ -118,14 +118,14 @@ class Sharded:
             raise Drained
         return prepared
 
-    @property
-    def _shelf(self) -> Shelf:
-        cut = cut_runs(self.spec.num_runs, steps=self.spec.steps)
+    def _shelf(self, cut: Cut) -> Shelf:
         return Shelf(is_batch=isinstance(self.spec, BatchSpec), cut=cut)
 
     def _begin(self, prepared: PreparedMany) -> Ending | None:
         """Split a job; compute one that is not worth it."""
-        attempt, shelf = self.attempt, self._shelf
+        attempt, spec = self.attempt, self.spec
+        cut = cut_runs(spec.num_runs, steps=spec.steps, are_lanes=prepared.are_lanes)
+        shelf = self._shelf(cut)
         record = attempt.claim.record
         used = {"used": prepared.device, "worker": attempt.claim.worker}
         device = record.device.model_copy(update=used)
@@ -214,7 +214,7 @@ class Sharded:
             description=last.description,
             made=Made(
                 orders=self.tally.orders if self.tally else {},
-                whole=self._shelf if is_whole else None,
+                whole=self._shelf(Cut(self.spec.num_runs, 1)) if is_whole else None,
                 records=self.records,
             ),
         )

@@ -69,6 +69,7 @@ class PoisonEngine:
         self._engine = TorchEngine(kernels=kernels)
         ticks = count()
         self._stepwise = TorchEngine(clock=lambda: float(next(ticks)))
+        self.prepare_many, self.warm = self._engine.prepare_many, self._engine.warm
 
     def prepare(
         self, spec: FitSpec | ComparisonSpec, *, columns: Columns | None, device: str

@@ -22,7 +22,8 @@ class SlowEngine:
     """The real engine for fits, the scripted one for many runs."""
 
     def __init__(self, *, kernels: Kernels | None = None) -> None:
-        self.prepare = TorchEngine(kernels=kernels).prepare
+        engine = TorchEngine(kernels=kernels)
+        self.prepare, self.warm = engine.prepare, engine.warm
         slow = ScriptedMany(between=lambda _run, _number: time.sleep(BLOCK_SECONDS))
         self.prepare_many: Any = slow.prepare_many
 

@@ -66,6 +66,11 @@ class PreparedBatch:
         """Which engine computes, and why."""
         return self._way().used
 
+    @property
+    def are_lanes(self) -> bool:
+        """Whether all runs are computed side by side."""
+        return self._way().plan is not None
+
     def slice(self, runs: range) -> Slice:
         """Return some of the runs, ready to be computed.
 

@@ -83,6 +83,11 @@ class PreparedSweep:
             ]
         )
 
+    @property
+    def are_lanes(self) -> bool:
+        """Whether all runs are computed side by side."""
+        return all(self._way(place).plan is not None for place in range(len(self._spec.optimizers)))
+
     def slice(self, runs: range) -> Slice:
         """Return some of the runs, ready to be computed.
 

@@ -1,6 +1,5 @@
 """The engines as the runner drives them: a spec in, an exact answer and runs out."""
 
-import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from app.domain.kinds import ManyRuns
 from app.domain.result import EngineUsed, Exact, Problem, StopReason
 from app.domain.series import SeriesColumns
 from app.domain.spec import ComparisonSpec, FitSpec, Start, run_specs
-from app.domain.sweep import SweepSpec, fit_of
+from app.domain.sweep import fit_of
 from worker.contract import PreparedMany
 from worker.engine.batch import PreparedBatch
 from worker.engine.choose import combine
@@ -23,7 +22,7 @@ from worker.engine.contained import ContainedRun
 from worker.engine.faults import find_device, translated
 from worker.engine.rules.kernels import Kernels
 from worker.engine.sweep import PreparedSweep
-from worker.engine.task_cache import TaskCache, key_of
+from worker.engine.task_cache import TaskCache
 from worker.engine.tiers import TieredRun
 
 
@@ -72,7 +71,6 @@ class TorchEngine:
         self._kernels = kernels
         self._clock = clock
         self._tasks = TaskCache()
-        self._last: tuple[object, PreparedMany] | None = None
 
     def prepare(
         self, spec: FitSpec | ComparisonSpec, *, columns: Columns | None, device: str
@@ -136,7 +134,7 @@ class TorchEngine:
     def prepare_many(
         self, spec: ManyRuns, *, columns: Columns | SeriesColumns | None, device: str
     ) -> PreparedMany:
-        """Load or draw the data of a job of many runs, or find what the last shard left.
+        """Load or draw the data of a job of many runs; keep the answer for its other shards.
 
         Args:
             spec: What to run.
@@ -148,51 +146,23 @@ class TorchEngine:
         """
         found = find_device(device)
         with translated(found):
-            match spec:
-                case SweepSpec():
-                    return self._prepare_sweep(
-                        spec, columns if isinstance(columns, Columns) else None, device=found
-                    )
-                case BatchSpec():
-                    return self._prepare_batch(
-                        spec, columns if isinstance(columns, SeriesColumns) else None, device=found
-                    )
-
-    def _prepare_sweep(
-        self, spec: SweepSpec, columns: Columns | None, *, device: torch.device
-    ) -> PreparedMany:
-        fit = fit_of(spec, 0)
-        key = key_of(fit, columns=columns, device=device)
-        return self._kept(
-            (key, spec.model_dump_json(exclude={"data"})),
-            lambda: PreparedSweep(
+            if isinstance(spec, BatchSpec):
+                return PreparedBatch(
+                    spec,
+                    columns=columns if isinstance(columns, SeriesColumns) else None,
+                    device=found,
+                    kernels=self._kernels,
+                    clock=self._clock,
+                )
+            points = columns if isinstance(columns, Columns) else None
+            return PreparedSweep(
                 spec,
-                task=self._tasks.load(fit, columns=columns, device=device),
-                columns=columns,
-                device=device,
+                task=self._tasks.load(fit_of(spec, 0), columns=points, device=found),
+                columns=points,
+                device=found,
                 kernels=self._kernels,
                 clock=self._clock,
-            ),
-        )
-
-    def _prepare_batch(
-        self, spec: BatchSpec, columns: SeriesColumns | None, *, device: torch.device
-    ) -> PreparedMany:
-        key = hashlib.sha256(columns.to_bytes()).hexdigest() if columns is not None else ""
-        return self._kept(
-            (key, spec.model_dump_json(), str(device)),
-            lambda: PreparedBatch(
-                spec, columns=columns, device=device, kernels=self._kernels, clock=self._clock
-            ),
-        )
-
-    def _kept(self, key: object, make: Callable[[], PreparedMany]) -> PreparedMany:
-        """Return the last job of many runs, or another: the shards of one come one by one."""
-        if self._last is None or self._last[0] != key:
-            # First let go of it: both together may be much.
-            self._last = None
-            self._last = (key, make())
-        return self._last[1]
+            )
 
 
 def warm(kernels: Kernels | None = None, *, with_steps: bool = torch.version.cuda is None) -> float:

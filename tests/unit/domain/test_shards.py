@@ -28,6 +28,12 @@ def test_shard_is_about_half_a_second_of_work(steps: int) -> None:
     assert len(cut.runs_of(0)) * steps <= RUN_STEPS_A_SHARD
 
 
+def test_runs_made_one_by_one_are_spread_as_far_as_shards_go() -> None:
+    assert cut_runs(64, steps=10_000, are_lanes=False).num_shards == 32
+    assert cut_runs(64, steps=10_000_000, are_lanes=False).num_shards == 64
+    assert cut_runs(1_000_000, steps=10_000, are_lanes=False).num_shards == MOST_SHARDS
+
+
 def test_shard_fills_the_lanes_that_are_computed_at_once() -> None:
     cut = cut_runs(1_000, steps=10_000_000)
 

@@ -198,6 +198,7 @@ class ScriptedMany:
     summed: list[bytes] = field(default_factory=list[bytes])
     prepared: int = 0
     slices: list[range] = field(default_factory=list[range])
+    are_lanes: bool = True
 
     def prepare(
         self, spec: FitSpec | ComparisonSpec, *, columns: Columns | None, device: str
