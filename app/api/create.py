@@ -47,6 +47,7 @@ router = APIRouter(tags=["jobs"], route_class=PlannedRoute)
 
 MAX_KEY_LENGTH: Final = 255
 _MANY_ROWS: Final = 10_000
+_NESTED: Final = (list, dict)
 _OFF: Final = frozenset({"0", "false", "no"})
 
 REFUSALS: Final[dict[int | str, dict[str, Any]]] = responses(
@@ -270,4 +271,7 @@ def _count_rows(raw: object) -> int:
     if len(rows) >= _MANY_ROWS:
         return len(rows)
     # Series count by their points, pairs as two.
-    return sum(_count_rows({"data": row}) if isinstance(row, list | Mapping) else 1 for row in rows)
+    return sum(
+        max(1, _count_rows({"data": cast("object", row)})) if isinstance(row, _NESTED) else 1
+        for row in rows
+    )
