@@ -10,7 +10,6 @@ from redis.commands.core import AsyncScript, Script
 from redis.exceptions import MasterDownError, NoScriptError, ReadOnlyError
 
 from app.settings import Settings
-from app.store.bundle import Bundles
 from app.store.connect import translate_errors
 from app.store.keys import Keys
 from app.store.replicas import Replicas
@@ -93,7 +92,6 @@ class AsyncScripts:
         self._redis: Any = redis  # redis-py's own types are partly unknown
         self._keys = [keys.prefix]
         self._known = dict[str, AsyncScript]()
-        self._bundles = Bundles(redis)
         self._replicas = Replicas(keys, settings)
 
     async def run(self, name: str, *arguments: Argument) -> Any:  # noqa: ANN401  # each script has its own reply
@@ -112,16 +110,15 @@ class AsyncScripts:
     async def commit(self, name: str, *arguments: Argument) -> Any:  # noqa: ANN401  # each script has its own reply
         """Run one script that a client is told of: settings.min_replicas must have what it wrote.
 
-        One round trip, without replicas in one write with what others commit at the same time: each
-        is told of its own script, once that has happened. A worker's writes do not wait: what a
-        failover loses of them is computed again, to the same bits.
+        One round trip, as without replicas. A worker's writes do not wait: what a failover loses of
+        them is computed again, to the same bits.
 
         Raises:
             StoreUnavailable: As `run`; or too few replicas have it in time, though it has happened.
         """
-        script = self._script(name)
         if not self._replicas.are_asked:
-            return await self._bundled(script, arguments)
+            return await self.run(name, *arguments)
+        script = self._script(name)
         reply, *told = await self._follow("EVALSHA", script.sha, arguments)
         if isinstance(reply, NoScriptError):
             reply, *told = await self._follow("EVAL", script.script, arguments)
@@ -132,17 +129,6 @@ class AsyncScripts:
                 raise reply
         self._replicas.check(*told)
         return reply
-
-    async def _bundled(self, script: Any, arguments: tuple[Argument, ...]) -> Any:  # noqa: ANN401  # as run
-        behind = (len(self._keys), *self._keys, *arguments)
-        with translate_errors():
-            try:
-                return await self._bundles.ask("EVALSHA", script.sha, *behind)
-            except NoScriptError:
-                return await self._bundles.ask("EVAL", script.script, *behind)
-            except _DEMOTED:
-                await self._redis.connection_pool.disconnect()
-                raise
 
     async def _follow(
         self, command: str, script: Argument, arguments: tuple[Argument, ...]
