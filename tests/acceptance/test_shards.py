@@ -56,13 +56,13 @@ def wait_until_done(desk: TestDesk, count: int) -> None:
 
 
 def holder_of(desk: TestDesk) -> bytes:
-    """Return the worker that holds a shard at this moment."""
+    """Return a living worker that holds a shard; one that was killed holds it until its lease ends."""
     found: list[bytes] = []
 
     def look() -> bool:
         for key in desk.redis.scan_iter("{fit}:job:j/*"):
             status, worker = desk.redis.hmget(key, "status", "worker")
-            if status == b"running":
+            if status == b"running" and Path(f"/proc/{pid_of(worker)}").exists():
                 found.append(worker)
         return bool(found)
 
