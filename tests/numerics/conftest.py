@@ -14,7 +14,7 @@ def _one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def kernels() -> Kernels:
-    """All compiled rules, where workers keep them; what is missing takes a minute, once a machine."""
+    """All compiled rules, where workers keep them; what is missing takes some minutes, once a machine."""
     kernels = Kernels(Settings().kernel_dir)
     kernels.build()
     return kernels
