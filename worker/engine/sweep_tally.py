@@ -11,7 +11,7 @@ from app.domain.summary import OptimizerSweep, RunPoint, SweepSummary
 from app.domain.sweep import Grid, SweepSpec, fit_of, place_of
 from worker.contract import Tally
 from worker.engine.bowls import Floats
-from worker.engine.orders import Flags, has_converged, order_all, to_bytes
+from worker.engine.orders import Flags, has_converged, order_all
 from worker.engine.records import DIVERGED, Records, read_records
 from worker.engine.watch import to_finite
 
@@ -29,8 +29,6 @@ def tally_sweep(spec: SweepSpec, raw: bytes, *, problem: Problem, first_heights:
     goals = np.tile(spec.tolerance * first_heights, len(records) // spec.seeds)
     converged = has_converged(records, goals=goals)
     orders = order_all(records, converged=converged)
-    rates = np.repeat(np.tile(spec.rates, len(spec.optimizers)), spec.seeds)
-    orders["lr"] = to_bytes(np.argsort(rates, kind="stable"))
     ranking = np.frombuffer(orders["rank"], "<i4")
     ranking = ranking[np.isfinite(records["a"][ranking])]
     each = spec.num_rates * spec.seeds
